@@ -1,0 +1,94 @@
+# One executable per suite; its sources are every .cpp below the suite's folder.
+include(Catch)
+
+set(HF_SANDBOX_TEST_ROOT "${PROJECT_SOURCE_DIR}/tests")
+option(HF_SANDBOX_TEST_PCH "Precompile the headers that every test includes" ON)
+
+# Sources shared by all suites: tests/support/*.cpp.
+file(GLOB _support_sources CONFIGURE_DEPENDS "${HF_SANDBOX_TEST_ROOT}/support/*.cpp")
+add_library(hf_sandbox_test_base INTERFACE)
+target_include_directories(hf_sandbox_test_base INTERFACE "${HF_SANDBOX_TEST_ROOT}")
+target_link_libraries(hf_sandbox_test_base INTERFACE Catch2::Catch2 Threads::Threads)
+
+function(hf_sandbox_precompile target)
+  if(HF_SANDBOX_TEST_PCH AND NOT HF_SANDBOX_TIDY)
+    target_precompile_headers(${target} PRIVATE
+      <catch2/catch_test_macros.hpp>
+      <nlohmann/json.hpp>
+      <chrono> <cstdint> <functional> <memory> <optional> <string> <string_view> <vector>)
+  endif()
+endfunction()
+
+# hf_sandbox_discover(<target> PREFIX p [RESOURCE_LOCK name])
+# Test cases tagged [serial] run with nothing beside them.
+function(hf_sandbox_discover target)
+  cmake_parse_arguments(arg "" "PREFIX;RESOURCE_LOCK" "" ${ARGN})
+  set(timeout 300)
+  if(HF_SANDBOX_SANITIZE)
+    set(timeout 900)
+  endif()
+  set(properties
+    LABELS gate
+    TIMEOUT ${timeout}
+    ENVIRONMENT "HF_SANDBOX_AGENT=${PROJECT_BINARY_DIR}/bin/hf-sandbox-agent")
+  if(arg_RESOURCE_LOCK)
+    list(APPEND properties RESOURCE_LOCK ${arg_RESOURCE_LOCK})
+  endif()
+  catch_discover_tests(${target} DISCOVERY_MODE PRE_TEST TEST_SPEC "~[serial]"
+    TEST_PREFIX "${arg_PREFIX}" PROPERTIES ${properties})
+  catch_discover_tests(${target} DISCOVERY_MODE PRE_TEST TEST_SPEC "[serial]"
+    TEST_PREFIX "${arg_PREFIX}" TEST_LIST ${target}_SERIAL_TESTS
+    PROPERTIES ${properties} RUN_SERIAL TRUE)
+endfunction()
+
+# hf_sandbox_test_suite(<name> PREFIX p [SOURCE_DIR d] [RESOURCE_LOCK r] [AGENT_OBJECTS]
+#                       [COMPONENTS c...] [LIBRARIES l...])
+# Makes hf_sandbox_<name>_tests when the folder has sources. It links core, curl and the COMPONENTS
+# that are available, each announced by HF_SANDBOX_HAS_<COMPONENT>=1.
+function(hf_sandbox_test_suite name)
+  cmake_parse_arguments(arg "AGENT_OBJECTS" "PREFIX;SOURCE_DIR;RESOURCE_LOCK" "COMPONENTS;LIBRARIES" ${ARGN})
+  if(NOT arg_SOURCE_DIR)
+    set(arg_SOURCE_DIR ${name})
+  endif()
+  file(GLOB_RECURSE sources CONFIGURE_DEPENDS "${HF_SANDBOX_TEST_ROOT}/${arg_SOURCE_DIR}/*.cpp")
+  if(NOT sources)
+    return()
+  endif()
+  if(arg_AGENT_OBJECTS AND NOT TARGET hf_sandbox_agent_objects)
+    message(STATUS "hf_sandbox: no agent in this build; the suite \"${name}\" is left out")
+    return()
+  endif()
+  set(target hf_sandbox_${name}_tests)
+  add_executable(${target} ${sources} ${_support_sources})
+  target_link_libraries(${target} PRIVATE hf_sandbox_test_base Catch2::Catch2WithMain)
+  target_compile_definitions(${target} PRIVATE
+    "HF_SANDBOX_TEST_SOURCE_DIR=\"${PROJECT_SOURCE_DIR}\""
+    "HF_SANDBOX_TEST_BINARY_DIR=\"${PROJECT_BINARY_DIR}\"")
+  set(components core curl ${arg_COMPONENTS})
+  list(REMOVE_DUPLICATES components)
+  foreach(component IN LISTS components)
+    if(TARGET hf_sandbox_${component})
+      string(TOUPPER "${component}" upper)
+      target_link_libraries(${target} PRIVATE hf_sandbox::${component})
+      target_compile_definitions(${target} PRIVATE HF_SANDBOX_HAS_${upper}=1)
+    endif()
+  endforeach()
+  if(arg_AGENT_OBJECTS)
+    target_link_libraries(${target} PRIVATE hf_sandbox_agent_objects)
+  endif()
+  foreach(library IN LISTS arg_LIBRARIES)
+    if(TARGET ${library})
+      target_link_libraries(${target} PRIVATE ${library})
+    endif()
+  endforeach()
+  if(TARGET hf_sandbox_agent)
+    add_dependencies(${target} hf_sandbox_agent)
+  endif()
+  hf_sandbox_precompile(${target})
+  hf_sandbox_developer_target(${target})
+  set(lock "")
+  if(arg_RESOURCE_LOCK)
+    set(lock RESOURCE_LOCK ${arg_RESOURCE_LOCK})
+  endif()
+  hf_sandbox_discover(${target} PREFIX "${arg_PREFIX}" ${lock})
+endfunction()
