@@ -1,0 +1,79 @@
+#ifndef HF_SANDBOX_HTTP_HEADERS_HPP
+#define HF_SANDBOX_HTTP_HEADERS_HPP
+
+#include <algorithm>
+#include <initializer_list>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace hf::http {
+
+/// ASCII case-insensitive comparison, as header names need it (RFC 9110, 5.1).
+[[nodiscard]] constexpr bool iequals(std::string_view a, std::string_view b) noexcept {
+  auto const lower = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; };
+  if (a.size() != b.size()) return false;
+  for (std::size_t i = 0; i < a.size(); ++i)
+    if (lower(a[i]) != lower(b[i])) return false;
+  return true;
+}
+
+/// One header field.
+struct header {
+  std::string name;
+  std::string value;
+
+  friend bool operator==(header const&, header const&) = default;
+};
+
+/// Header fields in order; names are looked up without regard to case, repeats are kept.
+class headers {
+ public:
+  using const_iterator = std::vector<header>::const_iterator;
+
+  headers() = default;
+  headers(std::initializer_list<header> fields) : fields_(fields) {}
+
+  /// Adds a field behind those that are there.
+  void add(std::string name, std::string value) {
+    fields_.push_back({std::move(name), std::move(value)});
+  }
+  /// Replaces all fields of that name by one.
+  void set(std::string name, std::string value) {
+    erase(name);
+    add(std::move(name), std::move(value));
+  }
+  /// Removes all fields of that name.
+  void erase(std::string_view name) {
+    fields_.erase(std::remove_if(fields_.begin(), fields_.end(),
+                                 [&](header const& f) { return iequals(f.name, name); }),
+                  fields_.end());
+  }
+  /// The first value of that name; nothing when absent.
+  [[nodiscard]] std::optional<std::string_view> find(std::string_view name) const {
+    for (auto const& f : fields_)
+      if (iequals(f.name, name)) return std::string_view(f.value);
+    return std::nullopt;
+  }
+  /// The first value of that name, or an empty view.
+  [[nodiscard]] std::string_view get(std::string_view name) const {
+    return find(name).value_or(std::string_view());
+  }
+  [[nodiscard]] bool contains(std::string_view name) const { return find(name).has_value(); }
+
+  [[nodiscard]] const_iterator begin() const noexcept { return fields_.begin(); }
+  [[nodiscard]] const_iterator end() const noexcept { return fields_.end(); }
+  [[nodiscard]] std::size_t size() const noexcept { return fields_.size(); }
+  [[nodiscard]] bool empty() const noexcept { return fields_.empty(); }
+
+  friend bool operator==(headers const&, headers const&) = default;
+
+ private:
+  std::vector<header> fields_;
+};
+
+}  // namespace hf::http
+
+#endif

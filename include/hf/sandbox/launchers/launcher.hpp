@@ -1,0 +1,74 @@
+#ifndef HF_SANDBOX_LAUNCHERS_LAUNCHER_HPP
+#define HF_SANDBOX_LAUNCHERS_LAUNCHER_HPP
+
+#include <concepts>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <hf/sandbox/http/headers.hpp>
+#include <hf/sandbox/http/request.hpp>
+#include <hf/sandbox/http/transport.hpp>
+#include <hf/sandbox/options.hpp>
+
+namespace hf {
+
+/// Everything that is needed to reach one agent.
+struct endpoint {
+  /// Base URL without a trailing slash, for instance "http://localhost" or a Jobs proxy URL.
+  std::string url = {};
+  /// Fields that every request carries: the agent's token and what a proxy on the way wants.
+  http::headers headers = {};
+  /// Path of a unix socket; empty: TCP as the URL says.
+  std::string unix_socket = {};
+  /// TLS settings for this endpoint; empty fields: the transport's own.
+  http::tls_settings tls = {};
+};
+
+/// Where a machine is in its life.
+enum class phase { starting, running, ended };
+
+/// A machine as its launcher sees it.
+struct instance {
+  /// The launcher's id for the machine; what `connect` takes.
+  std::string id = {};
+  hf::phase phase = hf::phase::starting;
+  /// How to reach the agent; nothing while that is not known or the machine has ended.
+  std::optional<hf::endpoint> endpoint = {};
+  std::map<std::string, std::string> labels = {};
+  /// What the launcher says about the state, for people.
+  std::string message = {};
+};
+
+/// Labels that a machine must carry to be listed: all of them. Empty: every sandbox.
+using label_filter = std::map<std::string, std::string>;
+
+/// Something that starts, finds and ends machines whose entry point is the agent.
+///
+/// Every call takes the transport as an argument, so that one transport serves the launcher and the
+/// agent behind it, and a scripted one tests a whole launch.
+///
+///  1. `launch` returns a machine whose agent has answered `/health`, or throws and leaves nothing
+///     behind: no machine, process, file or directory. A `launch_options` field that the launcher
+///     cannot honour is refused with `errc::unsupported` and the field's name.
+///  2. `inspect` throws `errc::not_found` for an unknown id.
+///  3. `list` returns the machines of this launcher that have not ended and carry the labels.
+///  4. `stop` ends a machine and all it holds. Ending one that has ended is not an error.
+///  5. `logs` returns the tail of what the machine printed; empty when there is none.
+///  6. Calls may come from several threads at once.
+///  7. `release`, where a launcher has it, makes a machine outlive its creator.
+template <class L, class T>
+concept launcher = std::movable<L> && transport<T> &&
+                   requires(L& l, T& t, launch_options const& o, std::string const& id,
+                            label_filter const& f) {
+                     { l.launch(t, o) } -> std::same_as<instance>;
+                     { l.inspect(t, id) } -> std::same_as<instance>;
+                     { l.list(t, f) } -> std::same_as<std::vector<instance>>;
+                     { l.stop(t, id) } -> std::same_as<void>;
+                     { l.logs(t, id) } -> std::same_as<std::string>;
+                   };
+
+}  // namespace hf
+
+#endif
