@@ -1,0 +1,9 @@
+#include <hf/sandbox.hpp>
+
+char const* headers_version();
+std::error_category const* headers_category();
+
+char const* headers_version() { return hf::version_string; }
+std::error_category const* headers_category() {
+  return &hf::make_error_code(hf::errc{1}).category();
+}
