@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include <hf/sandbox/agent/health.hpp>
 #include <hf/sandbox/http/headers.hpp>
 #include <hf/sandbox/http/request.hpp>
 #include <hf/sandbox/http/transport.hpp>
@@ -39,6 +40,8 @@ struct instance {
   std::map<std::string, std::string> labels = {};
   /// What the launcher says about the state, for people.
   std::string message = {};
+  /// What the agent said while the launcher waited for it; nothing when it was not asked.
+  std::optional<agent_health> health = {};
 };
 
 /// Labels that a machine must carry to be listed: all of them. Empty: every sandbox.

@@ -1,0 +1,63 @@
+#ifndef HF_SANDBOX_AGENT_HEALTH_HPP
+#define HF_SANDBOX_AGENT_HEALTH_HPP
+
+#include <map>
+#include <string>
+
+#include <hf/sandbox/wire/json.hpp>
+
+namespace hf {
+
+/// What an agent says of itself on `/health` when it is asked with its token.
+struct agent_health {
+  /// Version of the common protocol; 1 for agents that declare none.
+  int protocol = 1;
+  /// The agent's version; empty when it did not say.
+  std::string version = {};
+  /// Random id of this run of the agent; empty for agents without operation ids.
+  std::string instance = {};
+  /// Whether the answer had a list of features; agents of the common protocol have none.
+  bool features_known = false;
+  /// Features by name; an empty text means available, else the reason why not.
+  std::map<std::string, std::string> features = {};
+
+  /// Whether the feature is there.
+  [[nodiscard]] bool has(std::string const& feature) const {
+    auto const it = features.find(feature);
+    return it != features.end() && it->second.empty();
+  }
+};
+
+namespace detail {
+
+/// Reads `/health` and `/v1/info` bodies; members of unexpected types count as absent.
+inline agent_health parse_health(wire::json const& j, std::string instance) {
+  agent_health health;
+  health.instance = std::move(instance);
+  if (!j.is_object()) return health;
+  if (auto const it = j.find("protocol"); it != j.end()) {
+    if (it->is_number_integer()) {
+      health.protocol = it->get<int>();
+    } else if (it->is_array()) {
+      for (auto const& p : *it)
+        if (p.is_number_integer() && p.get<int>() > health.protocol)
+          health.protocol = p.get<int>();
+    }
+  }
+  if (auto const it = j.find("version"); it != j.end() && it->is_string())
+    health.version = it->get<std::string>();
+  if (auto const it = j.find("features"); it != j.end() && it->is_object()) {
+    health.features_known = true;
+    for (auto const& [name, value] : it->items())
+      if (value.is_boolean() && value.get<bool>())
+        health.features[name] = "";
+      else
+        health.features[name] = value.is_string() ? value.get<std::string>() : "not available";
+  }
+  return health;
+}
+
+}  // namespace detail
+}  // namespace hf
+
+#endif
