@@ -2,6 +2,7 @@
 include(Catch)
 
 set(HF_SANDBOX_TEST_ROOT "${PROJECT_SOURCE_DIR}/tests")
+set(HF_SANDBOX_TEST_NAME_PREFIX "" CACHE STRING "Put before every test's name, to tell builds apart")
 option(HF_SANDBOX_TEST_PCH "Precompile the headers that every test includes" ON)
 
 # Sources shared by all suites: tests/support/*.cpp.
@@ -35,9 +36,9 @@ function(hf_sandbox_discover target)
     list(APPEND properties RESOURCE_LOCK ${arg_RESOURCE_LOCK})
   endif()
   catch_discover_tests(${target} DISCOVERY_MODE PRE_TEST TEST_SPEC "~[serial]"
-    TEST_PREFIX "${arg_PREFIX}" PROPERTIES ${properties})
+    TEST_PREFIX "${HF_SANDBOX_TEST_NAME_PREFIX}${arg_PREFIX}" PROPERTIES ${properties})
   catch_discover_tests(${target} DISCOVERY_MODE PRE_TEST TEST_SPEC "[serial]"
-    TEST_PREFIX "${arg_PREFIX}" TEST_LIST ${target}_SERIAL_TESTS
+    TEST_PREFIX "${HF_SANDBOX_TEST_NAME_PREFIX}${arg_PREFIX}" TEST_LIST ${target}_SERIAL_TESTS
     PROPERTIES ${properties} RUN_SERIAL TRUE)
 endfunction()
 
