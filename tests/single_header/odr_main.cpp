@@ -11,7 +11,7 @@ std::error_category const* headers_category();
 int main() {
   auto const* const category = &hf::make_error_code(hf::errc{1}).category();
   bool const one_library = category == second_category() && category == headers_category() &&
-                           std::string_view(hf::version_string) == second_version() &&
-                           std::string_view(hf::version_string) == headers_version();
+                           std::string_view(HF_SANDBOX_VERSION_STRING) == second_version() &&
+                           std::string_view(HF_SANDBOX_VERSION_STRING) == headers_version();
   return one_library ? 0 : 1;
 }
