@@ -80,11 +80,13 @@ case $check in
           name=${line#*<}
           printf '#if __has_include(<%s>)\n%s\n#endif\n' "${name%>}" "$line"
         done
-      for macro in min max ERROR DELETE IN OUT OPTIONAL small near far interface CONST TRUE FALSE \
-        NO_ERROR GetObject SendMessage CreateFile DeleteFile Yield I major minor makedev unix linux \
-        stdin stdout stderr check verify require assert_true BOOL DIFFERENCE STRICT VOID PASCAL; do
-        printf '#undef %s\n#define %s(...) poisoned by a macro + (\n' "$macro" "$macro"
-      done | sed -E 's/^(#define (stdin|stdout|stderr|ERROR|DELETE|IN|OUT|OPTIONAL|small|near|far|interface|CONST|TRUE|FALSE|NO_ERROR|I|unix|linux|BOOL|DIFFERENCE|STRICT|VOID|PASCAL|Yield))\(\.\.\.\)/\1/'
+      for macro in min max major minor makedev GetObject SendMessage CreateFile DeleteFile; do
+        printf '#undef %s\n#define %s(...) poisoned by a macro\n' "$macro" "$macro"
+      done
+      for macro in ERROR DELETE IN OUT OPTIONAL CONST TRUE FALSE BOOL VOID STRICT PASCAL NO_ERROR DIFFERENCE \
+        Yield I unix linux small near far interface stdin stdout stderr; do
+        printf '#undef %s\n#define %s poisoned by a macro\n' "$macro" "$macro"
+      done
       echo '#include <hf/sandbox.hpp>'
     } >"$work/poison.cpp"
     "$(gxx)" -std=c++20 -fsyntax-only -I"$include" "$work/poison.cpp"
