@@ -1,0 +1,130 @@
+#ifndef HF_SANDBOX_DETAIL_HEAD_PARSER_HPP
+#define HF_SANDBOX_DETAIL_HEAD_PARSER_HPP
+
+#include <hf/sandbox/http/headers.hpp>
+#include <hf/sandbox/http/response.hpp>
+
+#include <charconv>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <utility>
+
+namespace hf::detail {
+
+/// Builds a response head from its lines; swallows 1xx heads.
+class head_parser {
+ public:
+  enum class outcome { more, done, malformed, too_large };
+
+  /// Takes one line, with or without its line end. After `done`, further lines are not expected.
+  outcome line(std::string_view text) {
+    while (!text.empty() && (text.back() == '\n' || text.back() == '\r'))
+      text.remove_suffix(1);
+    bytes_ += text.size() + 2;
+    if (bytes_ > limit)
+      return outcome::too_large;
+    if (!begun_)
+      return status_line(text);
+    if (text.empty())
+      return end();
+    if (text.front() == ' ' || text.front() == '\t') {
+      // A folded line (obsolete, RFC 9112, 5.2) continues the value before it.
+      if (!name_.empty())
+        value_ += " " + std::string(trim(text));
+      return outcome::more;
+    }
+    flush();
+    auto const colon = text.find(':');
+    if (colon == std::string_view::npos || colon == 0)
+      return outcome::malformed;
+    name_ = std::string(trim(text.substr(0, colon)));
+    value_ = std::string(trim(text.substr(colon + 1)));
+    return outcome::more;
+  }
+
+  [[nodiscard]] http::response_head const& head() const noexcept { return head_; }
+
+  /// Largest head that is taken, all lines together.
+  static constexpr std::size_t limit = 256 * 1024;
+
+ private:
+  static std::string_view trim(std::string_view text) {
+    while (!text.empty() && (text.front() == ' ' || text.front() == '\t'))
+      text.remove_prefix(1);
+    while (!text.empty() && (text.back() == ' ' || text.back() == '\t'))
+      text.remove_suffix(1);
+    return text;
+  }
+
+  outcome status_line(std::string_view text) {
+    if (text.substr(0, 7) != "HTTP/1." || text.size() < 12 || text[8] != ' ')
+      return outcome::malformed;
+    int status = 0;
+    auto const parsed = std::from_chars(text.data() + 9, text.data() + 12, status);
+    if (parsed.ec != std::errc() || parsed.ptr != text.data() + 12 || status < 100 ||
+        (text.size() > 12 && text[12] != ' '))
+      return outcome::malformed;
+    head_ = {};
+    head_.status = status;
+    begun_ = true;
+    return outcome::more;
+  }
+
+  void flush() {
+    if (!name_.empty())
+      head_.fields.add(std::exchange(name_, {}), std::exchange(value_, {}));
+  }
+
+  outcome end() {
+    flush();
+    begun_ = false;
+    // 101 ends HTTP on this connection, and nobody asked for that.
+    if (head_.status == 101)
+      return outcome::malformed;
+    return head_.status < 200 ? outcome::more : outcome::done;
+  }
+
+  http::response_head head_;
+  std::string name_;
+  std::string value_;
+  std::size_t bytes_ = 0;
+  bool begun_ = false;
+};
+
+/// The length of the body that a head announces; nothing when only its end tells.
+[[nodiscard]] inline std::optional<std::uint64_t> announced_length(http::response_head const& head,
+                                                                   bool head_request) {
+  if (head_request || head.status == 204 || head.status == 304)
+    return 0;
+  if (head.fields.contains("Transfer-Encoding"))
+    return std::nullopt;
+  auto const text = head.fields.get("Content-Length");
+  std::uint64_t length = 0;
+  auto const parsed = std::from_chars(text.data(), text.data() + text.size(), length);
+  if (text.empty() || parsed.ec != std::errc() || parsed.ptr != text.data() + text.size())
+    return std::nullopt;
+  return length;
+}
+
+/// Whether a head contradicts itself: several different lengths, or one that is no number. The end
+/// of such a body is anyone's guess (RFC 9112, 6.3).
+[[nodiscard]] inline bool framing_is_ambiguous(http::response_head const& head) {
+  std::optional<std::string_view> first;
+  for (auto const& field : head.fields) {
+    if (!http::iequals(field.name, "Content-Length"))
+      continue;
+    if (field.value.empty() || field.value.find_first_not_of("0123456789") != std::string::npos)
+      return true;
+    if (first && *first != field.value)
+      return true;
+    first = field.value;
+  }
+  return false;
+}
+
+}  // namespace hf::detail
+
+#endif

@@ -1,0 +1,72 @@
+#ifndef HF_SANDBOX_TRANSPORTS_CURL_HPP
+#define HF_SANDBOX_TRANSPORTS_CURL_HPP
+
+#include <hf/sandbox/detail/validate_request.hpp>
+#include <hf/sandbox/error.hpp>
+#include <hf/sandbox/http/request.hpp>
+#include <hf/sandbox/http/response.hpp>
+#include <hf/sandbox/http/transport.hpp>
+#include <hf/sandbox/http/transport_traits.hpp>
+#include <hf/sandbox/transports/curl/exchange.hpp>
+#include <hf/sandbox/transports/curl/lane.hpp>
+#include <hf/sandbox/transports/options.hpp>
+
+#include <memory>
+#include <utility>
+
+namespace hf {
+
+/// HTTP through libcurl (7.80 or later): the default transport.
+///
+/// Models `hf::transport` without deviations. `send` blocks, and may be called from any number of
+/// threads at once; each call takes a pooled handle with its own kept-alive connections. A request
+/// is never written twice: a pooled connection that the server has closed is noticed before use,
+/// and one that breaks later is `errc::connection_lost`. Proxies may be of any kind that libcurl
+/// knows. A moved-from transport can only be destroyed or assigned to.
+class curl_transport {
+ public:
+  static constexpr transport_traits traits{.name = "curl"};
+
+  curl_transport() : curl_transport(transport_options{}) {}
+  /// Throws `errc::internal` when libcurl cannot be initialised.
+  explicit curl_transport(transport_options options)
+      : state_(std::make_unique<state>(std::move(options))) {}
+
+  /// Performs one request; see `hf::transport` for the rules and errors.
+  void send(http::request const& rq, http::response_sink& sink) {
+    auto const target = detail::validate_request(rq);
+    detail::check_not_over(rq);
+    auto lane = state_->pool.take(target.origin() + rq.unix_socket);
+    try {
+      detail::curl_exchange(*lane, rq, target, state_->options, sink).run();
+    } catch (...) {
+      give_back(std::move(lane), target, rq);
+      throw;
+    }
+    give_back(std::move(lane), target, rq);
+  }
+
+ private:
+  struct state {
+    explicit state(transport_options o)
+        : options(std::move(o)), pool(options.max_idle_connections) {
+      detail::curl_initialise();
+    }
+    transport_options options;
+    detail::curl_lane_pool pool;
+  };
+
+  void give_back(std::unique_ptr<detail::curl_lane> lane, http::url const& target,
+                 http::request const& rq) {
+    lane->last_peer = target.origin() + rq.unix_socket;
+    state_->pool.give_back(std::move(lane));
+  }
+
+  std::unique_ptr<state> state_;
+};
+
+static_assert(transport<curl_transport>);
+
+}  // namespace hf
+
+#endif

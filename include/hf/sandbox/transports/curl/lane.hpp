@@ -1,0 +1,111 @@
+#ifndef HF_SANDBOX_TRANSPORTS_CURL_LANE_HPP
+#define HF_SANDBOX_TRANSPORTS_CURL_LANE_HPP
+
+#include <hf/sandbox/error.hpp>
+
+#include <curl/curl.h>
+
+#include <algorithm>
+#include <cstddef>
+#include <memory>
+#include <mutex>
+#include <new>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace hf::detail {
+
+static_assert(LIBCURL_VERSION_NUM >= 0x075000, "curl_transport needs libcurl 7.80 or later");
+
+/// Initialises libcurl once for the process; never undone, because others may use it as well.
+inline void curl_initialise() {
+  static CURLcode const result = curl_global_init(CURL_GLOBAL_DEFAULT);
+  if (result != CURLE_OK)
+    throw error(errc::internal,
+                std::string("libcurl could not be initialised: ") + curl_easy_strerror(result));
+}
+
+/// One transfer at a time: a multi handle, which owns the connections, and its one easy handle.
+class curl_lane {
+ public:
+  curl_lane() : multi_(curl_multi_init()), easy_(curl_easy_init()) {
+    if (!multi_ || !easy_)
+      throw std::bad_alloc();
+  }
+
+  [[nodiscard]] CURLM* multi() const noexcept { return multi_.get(); }
+  [[nodiscard]] CURL* easy() const noexcept { return easy_.get(); }
+
+  /// Origin and socket of the last exchange: a connection to it is probably open.
+  std::string last_peer = {};
+
+  /// Whether the multi handle's own cache of addresses already has this "host:port".
+  [[nodiscard]] bool knows_address(std::string const& host_and_port) const {
+    return std::find(addresses_.begin(), addresses_.end(), host_and_port) != addresses_.end();
+  }
+  void add_address(std::string host_and_port) { addresses_.push_back(std::move(host_and_port)); }
+  /// libcurl never forgets such addresses; a lane that saw very many is not worth keeping.
+  [[nodiscard]] bool worth_keeping() const noexcept { return addresses_.size() < 256; }
+
+ private:
+  struct multi_deleter {
+    void operator()(CURLM* handle) const noexcept { curl_multi_cleanup(handle); }
+  };
+  struct easy_deleter {
+    void operator()(CURL* handle) const noexcept { curl_easy_cleanup(handle); }
+  };
+  // The easy handle goes first; the multi handle then closes the connections.
+  std::unique_ptr<CURLM, multi_deleter> multi_;
+  std::unique_ptr<CURL, easy_deleter> easy_;
+  std::vector<std::string> addresses_;
+};
+
+/// The lanes that no request uses at the moment. Safe to use from several threads.
+class curl_lane_pool {
+ public:
+  explicit curl_lane_pool(std::size_t max_idle) : max_idle_(max_idle) {}
+
+  /// The lane used last for this peer, else a new one, else (when full) the one idle for longest.
+  [[nodiscard]] std::unique_ptr<curl_lane> take(std::string const& peer) {
+    {
+      std::lock_guard const lock(mutex_);
+      auto const found = std::find_if(idle_.rbegin(), idle_.rend(),
+                                      [&](auto const& lane) { return lane->last_peer == peer; });
+      if (found != idle_.rend())
+        return remove(std::prev(found.base()));
+      if (!idle_.empty() && idle_.size() >= max_idle_)
+        return remove(idle_.begin());
+    }
+    return std::make_unique<curl_lane>();
+  }
+
+  void give_back(std::unique_ptr<curl_lane> lane) {
+    std::unique_ptr<curl_lane> closed;  // outlives the lock: closing may take a moment
+    std::lock_guard const lock(mutex_);
+    if (max_idle_ == 0 || !lane->worth_keeping()) {
+      closed = std::move(lane);
+      return;
+    }
+    if (idle_.size() >= max_idle_)
+      closed = remove(idle_.begin());
+    idle_.push_back(std::move(lane));
+  }
+
+ private:
+  using lanes = std::vector<std::unique_ptr<curl_lane>>;
+
+  std::unique_ptr<curl_lane> remove(lanes::iterator at) {
+    auto lane = std::move(*at);
+    idle_.erase(at);
+    return lane;
+  }
+
+  std::mutex mutex_;
+  lanes idle_;
+  std::size_t max_idle_;
+};
+
+}  // namespace hf::detail
+
+#endif
