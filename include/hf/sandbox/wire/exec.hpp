@@ -1,14 +1,20 @@
 #ifndef HF_SANDBOX_WIRE_EXEC_HPP
 #define HF_SANDBOX_WIRE_EXEC_HPP
 
+#include <hf/sandbox/detail/base64.hpp>
+#include <hf/sandbox/detail/utf8.hpp>
+#include <hf/sandbox/error.hpp>
+#include <hf/sandbox/wire/json.hpp>
+
+#include <algorithm>
 #include <cstdint>
 #include <map>
 #include <optional>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <variant>
 #include <vector>
-
-#include <hf/sandbox/wire/json.hpp>
 
 namespace hf::wire {
 
@@ -38,13 +44,299 @@ struct exec_request {
   std::optional<double> linger = {};
   /// Name, uid or uid:gid to run as.
   std::optional<std::string> user = {};
-  /// Resource limits by name ("nofile", "nproc", "as", "cpu", "fsize", "core").
+  /// Resource limits by name ("nofile", "nproc", "as", "cpu", "fsize", "core", "stack", "memlock",
+  /// "data"); bytes, seconds or counts as setrlimit(2) has them.
   std::map<std::string, std::uint64_t> rlimits = {};
   std::optional<int> nice = {};
   bool merge_stderr = false;
   /// Bytes of output to keep at most; more is dropped, oldest first, and said to be.
   std::optional<std::uint64_t> max_output = {};
 };
+
+/// The command as it stands in JSON: a string or a list.
+[[nodiscard]] inline json command_to_json(
+    std::variant<std::string, std::vector<std::string>> const& cmd) {
+  if (auto const* text = std::get_if<std::string>(&cmd))
+    return json(*text);
+  return json(std::get<std::vector<std::string>>(cmd));
+}
+
+/// The request as JSON, without the members that have their default value. Throws
+/// `errc::invalid_argument` when a text but `input` is not UTF-8.
+[[nodiscard]] inline json exec_request_to_json(exec_request const& request) {
+  auto const checked = [](std::string const& text, char const* what) -> std::string const& {
+    if (!hf::detail::is_utf8(text))
+      throw error(errc::invalid_argument, std::string(what) + " is not valid UTF-8");
+    return text;
+  };
+  if (auto const* text = std::get_if<std::string>(&request.cmd))
+    checked(*text, "the command");
+  else
+    for (auto const& item : std::get<std::vector<std::string>>(request.cmd))
+      checked(item, "an item of the command");
+
+  json j = json::object();
+  j["cmd"] = command_to_json(request.cmd);
+  if (request.shell)
+    j["shell"] = *request.shell;
+  if (!request.env.empty()) {
+    json& env = j["env"] = json::object();
+    for (auto const& variable : request.env)
+      env[checked(variable.first, "a variable's name")] =
+          checked(variable.second, "a variable's value");
+  }
+  if (request.cwd)
+    j["cwd"] = checked(*request.cwd, "the working directory");
+  if (request.timeout)
+    j["timeout"] = *request.timeout;
+  if (request.input_stream) {
+    j["stdin"] = "stream";
+  } else if (request.input) {
+    // With "v":2 the text "stream" would be a request to stream.
+    if (hf::detail::is_utf8(*request.input) && !(request.v >= 2 && *request.input == "stream"))
+      j["stdin"] = *request.input;
+    else
+      j["stdin_b64"] = hf::detail::base64_encode(*request.input);
+  }
+  if (request.background)
+    j["background"] = true;
+  if (request.tag)
+    j["tag"] = checked(*request.tag, "the tag");
+  if (request.v != 1)
+    j["v"] = request.v;
+  if (!request.op.empty())
+    j["op"] = request.op;
+  if (request.linger)
+    j["linger"] = *request.linger;
+  if (request.user)
+    j["user"] = checked(*request.user, "the user");
+  if (!request.rlimits.empty())
+    j["rlimits"] = request.rlimits;
+  if (request.nice)
+    j["nice"] = *request.nice;
+  if (request.merge_stderr)
+    j["merge_stderr"] = true;
+  if (request.max_output)
+    j["max_output"] = *request.max_output;
+  return j;
+}
+
+/// Reads a request strictly: what is malformed or out of range is `errc::invalid_argument` with the
+/// protocol's text, never a default. `null` counts as absent; unknown members are ignored.
+[[nodiscard]] inline exec_request parse_exec_request(std::string_view body);
+
+namespace detail {
+
+[[noreturn]] inline void refuse(std::string message) {
+  throw error(errc::invalid_argument, std::move(message), {.where = hop::agent});
+}
+
+/// Parses a request body; values nested deeper than any request are refused before they cost
+/// memory.
+inline json parse_body(std::string_view body) {
+  constexpr int max_depth = 8;
+  auto const guard = [](int depth, json::parse_event_t event, json&) {
+    if (depth > max_depth &&
+        (event == json::parse_event_t::array_start || event == json::parse_event_t::object_start))
+      refuse("invalid JSON body: nested too deeply");
+    return true;
+  };
+  try {
+    return json::parse(body.begin(), body.end(), guard);
+  } catch (json::exception const& e) {
+    refuse(std::string("invalid JSON body: ") + e.what());
+  }
+}
+
+/// Reads members of one request object.
+class member_reader {
+ public:
+  explicit member_reader(json& object) : object_(object) {}
+
+  /// The member, or null when it is absent or `null`.
+  json* find(char const* name) {
+    auto const it = object_.find(name);
+    return it == object_.end() || it->is_null() ? nullptr : &*it;
+  }
+  std::optional<std::string> text(char const* name) {
+    json* const value = find(name);
+    if (value == nullptr)
+      return std::nullopt;
+    if (!value->is_string())
+      refuse(quoted(name) + " must be a string");
+    return std::move(value->get_ref<std::string&>());
+  }
+  /// Text for the kernel: without NUL.
+  std::optional<std::string> kernel_text(char const* name) {
+    auto value = text(name);
+    if (value)
+      no_nul(*value, quoted(name));
+    return value;
+  }
+  std::optional<bool> flag(char const* name) {
+    json* const value = find(name);
+    if (value == nullptr)
+      return std::nullopt;
+    if (!value->is_boolean())
+      refuse(quoted(name) + " must be true or false");
+    return value->get<bool>();
+  }
+  /// Seconds, at most some thirty years.
+  std::optional<double> seconds(char const* name) {
+    json* const value = find(name);
+    if (value == nullptr)
+      return std::nullopt;
+    if (!value->is_number() || !(value->get<double>() >= 0))
+      refuse(quoted(name) + " must be a number of seconds, not negative");
+    double const longest = 1e9;
+    return (std::min)(value->get<double>(), longest);
+  }
+  std::optional<std::int64_t> integer(char const* name, std::int64_t low, std::int64_t high) {
+    json* const value = find(name);
+    if (value == nullptr)
+      return std::nullopt;
+    // An unsigned value beyond int64 would wrap in get<std::int64_t>.
+    bool const fits =
+        value->is_number_integer() &&
+        (!value->is_number_unsigned() || value->get<std::uint64_t>() <= std::uint64_t{INT64_MAX});
+    if (!fits || value->get<std::int64_t>() < low || value->get<std::int64_t>() > high)
+      refuse(quoted(name) + " must be an integer from " + std::to_string(low) + " to " +
+             std::to_string(high));
+    return value->get<std::int64_t>();
+  }
+  std::optional<std::uint64_t> count(char const* name) {
+    json* const value = find(name);
+    if (value == nullptr)
+      return std::nullopt;
+    if (!value->is_number_unsigned())
+      refuse(quoted(name) + " must be an integer, not negative");
+    return value->get<std::uint64_t>();
+  }
+
+  static std::string quoted(std::string const& name) { return "'" + name + "'"; }
+  static void no_nul(std::string const& text, std::string const& what) {
+    if (text.find('\0') != std::string::npos)
+      refuse(what + " must not contain NUL");
+  }
+
+ private:
+  json& object_;
+};
+
+inline void parse_command(member_reader& members, exec_request& request) {
+  json* const cmd = members.find("cmd");
+  if (cmd == nullptr || !(cmd->is_string() || cmd->is_array()))
+    refuse("missing 'cmd' (string or array of strings)");
+  request.shell = members.flag("shell");
+  if (cmd->is_string()) {
+    if (request.shell && !*request.shell)
+      refuse("shell=false requires 'cmd' to be an array of strings");
+    auto& text = cmd->get_ref<std::string&>();
+    if (text.empty())
+      refuse("cmd must not be empty");
+    member_reader::no_nul(text, "cmd");
+    request.cmd = std::move(text);
+    return;
+  }
+  if (request.shell && *request.shell)
+    refuse("shell=true requires 'cmd' to be a string");
+  if (cmd->empty())
+    refuse("cmd array must not be empty");
+  std::vector<std::string> argv;
+  argv.reserve(cmd->size());
+  for (auto& item : *cmd) {
+    if (!item.is_string())
+      refuse("cmd array items must be strings");
+    member_reader::no_nul(item.get_ref<std::string&>(), "cmd array items");
+    argv.push_back(std::move(item.get_ref<std::string&>()));
+  }
+  request.cmd = std::move(argv);
+}
+
+inline void parse_environment(member_reader& members, exec_request& request) {
+  json* const env = members.find("env");
+  if (env == nullptr)
+    return;
+  if (!env->is_object())
+    refuse("'env' must be an object of strings");
+  for (auto it = env->begin(); it != env->end(); ++it) {
+    std::string const& name = it.key();
+    if (name.empty() || name.find('=') != std::string::npos || name.find('\0') != std::string::npos)
+      refuse("'env' has an invalid variable name");
+    if (!it->is_string())
+      refuse("'env' values must be strings: " + name);
+    member_reader::no_nul(it->get_ref<std::string&>(), "'env' value of " + name);
+    request.env.emplace(name, std::move(it->get_ref<std::string&>()));
+  }
+}
+
+inline void parse_input(member_reader& members, exec_request& request) {
+  auto text = members.text("stdin");
+  auto const encoded = members.text("stdin_b64");
+  if (text && encoded)
+    refuse("'stdin' and 'stdin_b64' exclude each other");
+  if (encoded) {
+    request.input = hf::detail::base64_decode(*encoded);
+    if (!request.input)
+      refuse("'stdin_b64' must be padded base64");
+  } else if (text && request.v >= 2 && *text == "stream") {
+    request.input_stream = true;
+  } else {
+    request.input = std::move(text);
+  }
+}
+
+inline void parse_limits(member_reader& members, exec_request& request) {
+  if (json* const user = members.find("user"); user != nullptr && user->is_number_unsigned())
+    request.user = std::to_string(user->get<std::uint64_t>());
+  else
+    request.user = members.kernel_text("user");
+  if (json* const limits = members.find("rlimits"); limits != nullptr) {
+    if (!limits->is_object())
+      refuse("'rlimits' must be an object of integers");
+    for (auto it = limits->begin(); it != limits->end(); ++it) {
+      if (!it->is_number_unsigned())
+        refuse("'rlimits' values must be integers, not negative: " + it.key());
+      request.rlimits.emplace(it.key(), it->get<std::uint64_t>());
+    }
+  }
+  if (auto const nice = members.integer("nice", -20, 19))
+    request.nice = static_cast<int>(*nice);
+  request.merge_stderr = members.flag("merge_stderr").value_or(false);
+  request.max_output = members.count("max_output");
+}
+
+}  // namespace detail
+
+/// Whether the text is an operation id: 32 hexadecimal digits.
+[[nodiscard]] inline bool is_operation_id(std::string_view text) {
+  return text.size() == 32 && text.find_first_not_of("0123456789abcdefABCDEF") == text.npos;
+}
+
+inline exec_request parse_exec_request(std::string_view body) {
+  json j = detail::parse_body(body);
+  if (!j.is_object())
+    detail::refuse("missing 'cmd' (string or array of strings)");
+  detail::member_reader members(j);
+  exec_request request;
+  request.v = static_cast<int>(members.integer("v", 1, INT32_MAX).value_or(1));
+  detail::parse_command(members, request);
+  detail::parse_environment(members, request);
+  request.cwd = members.kernel_text("cwd");
+  request.timeout = members.seconds("timeout");
+  detail::parse_input(members, request);
+  request.background = members.flag("background").value_or(false);
+  request.tag = members.text("tag");
+  request.op = members.text("op").value_or("");
+  if (members.find("op") != nullptr && !is_operation_id(request.op))
+    detail::refuse("'op' must be 32 hexadecimal digits");
+  for (char& c : request.op)
+    if (c >= 'A' && c <= 'F')
+      c = static_cast<char>(c - 'A' + 'a');
+  request.linger = members.seconds("linger");
+  detail::parse_limits(members, request);
+  return request;
+}
 
 }  // namespace hf::wire
 

@@ -1,11 +1,15 @@
 #ifndef HF_SANDBOX_WIRE_PROCESSES_HPP
 #define HF_SANDBOX_WIRE_PROCESSES_HPP
 
+#include <hf/sandbox/error.hpp>
+#include <hf/sandbox/wire/events.hpp>
+#include <hf/sandbox/wire/exec.hpp>
+#include <hf/sandbox/wire/json.hpp>
+
 #include <cstdint>
 #include <optional>
 #include <string>
-
-#include <hf/sandbox/wire/json.hpp>
+#include <string_view>
 
 namespace hf::wire {
 
@@ -21,6 +25,117 @@ struct process_entry {
   bool running = true;
   std::optional<int> exit_code = {};
 };
+
+/// State of a run: answer of `GET /v1/processes/{id}/wait` and of `GET /v1/ops/{op}`.
+struct run_status {
+  std::string id = {};
+  std::int64_t pid = 0;
+  /// Whether the command has ended and `exit` is there.
+  bool exited = false;
+  /// Numbers of the first record that is still kept and of the last one written. Nothing has been
+  /// written: 1 and 0.
+  std::uint64_t first_seq = 1;
+  std::uint64_t last_seq = 0;
+  std::optional<exit_event> exit = {};
+};
+
+/// Body of `POST /v1/processes/{id}/signal`.
+struct signal_request {
+  int signal = 15;
+  /// "process", "group" or "tree".
+  std::string scope = "process";
+};
+
+/// An entry of the list.
+[[nodiscard]] inline json process_entry_to_json(process_entry const& entry) {
+  json j = {{"id", entry.id},
+            {"pid", entry.pid},
+            {"cmd", entry.cmd},
+            {"tag", nullptr},
+            {"started_at_ms", entry.started_at_ms},
+            {"running", entry.running},
+            {"exit_code", nullptr}};
+  if (entry.tag)
+    j["tag"] = *entry.tag;
+  if (entry.exit_code)
+    j["exit_code"] = *entry.exit_code;
+  return j;
+}
+
+/// Reads an entry leniently: agents differ in what they fill. `errc::protocol_error` when it is not
+/// an object or has no pid.
+[[nodiscard]] inline process_entry process_entry_from_json(json const& j) {
+  if (!j.is_object() || !j.contains("pid"))
+    throw error(errc::protocol_error, "the agent's process entry has no pid",
+                {.where = hop::agent, .may_have_reached_peer = true});
+  process_entry entry;
+  entry.pid = detail::event_integer(j, "pid").value_or(0);
+  if (auto const it = j.find("id"); it != j.end() && it->is_string())
+    entry.id = it->get<std::string>();
+  if (auto const it = j.find("cmd"); it != j.end())
+    entry.cmd = *it;
+  if (auto const it = j.find("tag"); it != j.end() && it->is_string())
+    entry.tag = it->get<std::string>();
+  entry.started_at_ms = detail::event_integer(j, "started_at_ms").value_or(0);
+  if (auto const it = j.find("running"); it != j.end() && it->is_boolean())
+    entry.running = it->get<bool>();
+  entry.exit_code = detail::event_small(j, "exit_code");
+  return entry;
+}
+
+/// `{"id","pid","state":"running"|"exited","first_seq","last_seq","exit":{...}}`.
+[[nodiscard]] inline json run_status_to_json(run_status const& status) {
+  json j = {{"id", status.id},
+            {"pid", status.pid},
+            {"state", status.exited ? "exited" : "running"},
+            {"first_seq", status.first_seq},
+            {"last_seq", status.last_seq}};
+  if (status.exit)
+    j["exit"] = event_to_json(*status.exit);
+  return j;
+}
+
+/// Reads a run's state; `errc::protocol_error` when an exited run has no exit.
+[[nodiscard]] inline run_status run_status_from_json(json const& j) {
+  auto const state = j.is_object() ? j.find("state") : j.end();
+  if (state == j.end() || !state->is_string())
+    throw error(errc::protocol_error, "the agent's answer has no state",
+                {.where = hop::agent, .may_have_reached_peer = true});
+  run_status status;
+  if (auto const it = j.find("id"); it != j.end() && it->is_string())
+    status.id = it->get<std::string>();
+  status.pid = detail::event_integer(j, "pid").value_or(0);
+  status.exited = state->get_ref<std::string const&>() == "exited";
+  status.first_seq = detail::event_count(j, "first_seq");
+  status.last_seq = detail::event_count(j, "last_seq");
+  if (auto const it = j.find("exit"); it != j.end() && it->is_object())
+    status.exit = exit_from_json(*it);
+  if (status.exited && !status.exit)
+    throw error(errc::protocol_error, "the agent's answer has no exit",
+                {.where = hop::agent, .may_have_reached_peer = true});
+  return status;
+}
+
+[[nodiscard]] inline json signal_request_to_json(signal_request const& request) {
+  return {{"signal", request.signal}, {"scope", request.scope}};
+}
+
+/// Reads a signal request strictly (`errc::invalid_argument`).
+[[nodiscard]] inline signal_request parse_signal_request(std::string_view body) {
+  json j = detail::parse_body(body);
+  if (!j.is_object())
+    detail::refuse("missing 'signal' (integer from 1 to 64)");
+  detail::member_reader members(j);
+  signal_request request;
+  auto const number = members.integer("signal", 1, 64);
+  if (!number)
+    detail::refuse("missing 'signal' (integer from 1 to 64)");
+  request.signal = static_cast<int>(*number);
+  request.scope = members.text("scope").value_or("process");
+  if (request.scope != "process" && request.scope != "group" && request.scope != "tree")
+    detail::refuse("'scope' must be process, group or tree");
+  return request;
+}
 
 }  // namespace hf::wire
 
