@@ -1,6 +1,7 @@
 #ifndef HF_SANDBOX_HTTP_BODY_HPP
 #define HF_SANDBOX_HTTP_BODY_HPP
 
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -20,7 +21,7 @@ class body_reader {
   [[nodiscard]] virtual std::uint64_t size() const = 0;
   /// Fills a prefix of `buffer`; returns its length, 0 only at the end. May block.
   virtual std::size_t read(std::span<std::byte> buffer) = 0;
-  /// Starts again at the first byte.
+  /// Starts again at the first byte. Every `send` calls it once before the first `read`.
   virtual void rewind() = 0;
 };
 
@@ -34,6 +35,10 @@ class body {
   body(char const* text) : body(std::string(text)) {}
   /// A reader, shared so that a request stays a value.
   body(std::shared_ptr<body_reader> reader) : reader_(std::move(reader)), present_(true) {}
+  /// The same for a class derived from `body_reader`.
+  template <std::derived_from<body_reader> Reader>
+  body(std::shared_ptr<Reader> reader)
+      : body(std::shared_ptr<body_reader>(std::move(reader))) {}
 
   /// Whether a body is sent at all (an empty text is a body with `Content-Length: 0`).
   [[nodiscard]] bool present() const noexcept { return present_; }
