@@ -99,20 +99,44 @@ enum class errc {
 };
 
 namespace detail {
-inline constexpr std::array<std::string_view, 38> errc_names{
-    "success",          "invalid_argument",  "unsupported",
-    "unauthenticated",  "permission_denied", "not_found",
-    "conflict",         "quota_exceeded",    "rate_limited",
-    "offline",          "resolve_failed",    "connect_failed",
-    "tls_failed",       "request_timed_out", "connection_lost",
-    "cancelled",        "protocol_error",    "outcome_unknown",
-    "launch_failed",    "start_timed_out",   "sandbox_expired",
-    "agent_not_found",  "isolation_unavailable", "exec_failed",
-    "command_failed",   "command_timed_out", "op_unknown",
-    "output_gone",      "output_limit",      "is_directory",
-    "not_directory",    "not_regular",       "not_empty",
-    "no_space",         "io_error",          "too_large",
-    "resource_exhausted", "server_error"};
+inline constexpr std::array<std::string_view, 38> errc_names{"success",
+                                                             "invalid_argument",
+                                                             "unsupported",
+                                                             "unauthenticated",
+                                                             "permission_denied",
+                                                             "not_found",
+                                                             "conflict",
+                                                             "quota_exceeded",
+                                                             "rate_limited",
+                                                             "offline",
+                                                             "resolve_failed",
+                                                             "connect_failed",
+                                                             "tls_failed",
+                                                             "request_timed_out",
+                                                             "connection_lost",
+                                                             "cancelled",
+                                                             "protocol_error",
+                                                             "outcome_unknown",
+                                                             "launch_failed",
+                                                             "start_timed_out",
+                                                             "sandbox_expired",
+                                                             "agent_not_found",
+                                                             "isolation_unavailable",
+                                                             "exec_failed",
+                                                             "command_failed",
+                                                             "command_timed_out",
+                                                             "op_unknown",
+                                                             "output_gone",
+                                                             "output_limit",
+                                                             "is_directory",
+                                                             "not_directory",
+                                                             "not_regular",
+                                                             "not_empty",
+                                                             "no_space",
+                                                             "io_error",
+                                                             "too_large",
+                                                             "resource_exhausted",
+                                                             "server_error"};
 }  // namespace detail
 
 /// The code's name, as it stands in `errc`; "internal" for anything else.
@@ -124,7 +148,8 @@ inline constexpr std::array<std::string_view, 38> errc_names{
 /// The code with this name; `errc::internal` for an unknown one.
 [[nodiscard]] constexpr errc errc_from_string(std::string_view name) noexcept {
   for (std::size_t i = 1; i < detail::errc_names.size(); ++i)
-    if (detail::errc_names[i] == name) return static_cast<errc>(i);
+    if (detail::errc_names[i] == name)
+      return static_cast<errc>(i);
   return errc::internal;
 }
 
@@ -152,11 +177,16 @@ enum class hop { client, hub, jobs_proxy, docker, agent };
 /// The name of a hop.
 [[nodiscard]] constexpr std::string_view to_string(hop where) noexcept {
   switch (where) {
-    case hop::client: return "client";
-    case hop::hub: return "hub";
-    case hop::jobs_proxy: return "jobs_proxy";
-    case hop::docker: return "docker";
-    case hop::agent: return "agent";
+    case hop::client:
+      return "client";
+    case hop::hub:
+      return "hub";
+    case hop::jobs_proxy:
+      return "jobs_proxy";
+    case hop::docker:
+      return "docker";
+    case hop::agent:
+      return "agent";
   }
   return "client";
 }
@@ -227,7 +257,8 @@ class error : public std::system_error {
 /// A machine that could not be started: says how far it came and what it printed last.
 class launch_error : public error {
  public:
-  /// `stage` is the launcher's name of the step; `log_tail` the machine's last lines (may be empty).
+  /// `stage` is the launcher's name of the step; `log_tail` the machine's last lines (may be
+  /// empty).
   launch_error(errc code, std::string message, std::string stage, std::string log_tail,
                error_details details = {})
       : error(code, log_tail.empty() ? message : message + "\n" + log_tail, std::move(details)),

@@ -1,6 +1,8 @@
 #ifndef HF_SANDBOX_OPTIONS_HPP
 #define HF_SANDBOX_OPTIONS_HPP
 
+#include <hf/sandbox/detail/stop_token.hpp>
+
 #include <chrono>
 #include <cstdint>
 #include <functional>
@@ -8,8 +10,6 @@
 #include <optional>
 #include <string>
 #include <vector>
-
-#include <hf/sandbox/detail/stop_token.hpp>
 
 namespace hf {
 

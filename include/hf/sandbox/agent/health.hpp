@@ -1,10 +1,10 @@
 #ifndef HF_SANDBOX_AGENT_HEALTH_HPP
 #define HF_SANDBOX_AGENT_HEALTH_HPP
 
+#include <hf/sandbox/wire/json.hpp>
+
 #include <map>
 #include <string>
-
-#include <hf/sandbox/wire/json.hpp>
 
 namespace hf {
 
@@ -34,7 +34,8 @@ namespace detail {
 inline agent_health parse_health(wire::json const& j, std::string instance) {
   agent_health health;
   health.instance = std::move(instance);
-  if (!j.is_object()) return health;
+  if (!j.is_object())
+    return health;
   if (auto const it = j.find("protocol"); it != j.end()) {
     if (it->is_number_integer()) {
       health.protocol = it->get<int>();

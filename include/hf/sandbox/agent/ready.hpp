@@ -1,23 +1,23 @@
 #ifndef HF_SANDBOX_AGENT_READY_HPP
 #define HF_SANDBOX_AGENT_READY_HPP
 
-#include <algorithm>
-#include <chrono>
-#include <functional>
-#include <optional>
-#include <string>
-#include <utility>
-
 #include <hf/sandbox/agent/answer_error.hpp>
+#include <hf/sandbox/agent/endpoint.hpp>
 #include <hf/sandbox/agent/health.hpp>
 #include <hf/sandbox/detail/backoff.hpp>
 #include <hf/sandbox/detail/sleep.hpp>
 #include <hf/sandbox/error.hpp>
 #include <hf/sandbox/http/fetch.hpp>
 #include <hf/sandbox/http/transport.hpp>
-#include <hf/sandbox/launchers/launcher.hpp>
 #include <hf/sandbox/wire/json.hpp>
 #include <hf/sandbox/wire/routes.hpp>
+
+#include <algorithm>
+#include <chrono>
+#include <functional>
+#include <optional>
+#include <string>
+#include <utility>
 
 namespace hf::detail {
 
@@ -52,12 +52,16 @@ std::optional<agent_health> probe_health(Transport& transport, endpoint const& t
       case errc::connection_lost:
       case errc::request_timed_out:
       case errc::resolve_failed:
-      case errc::protocol_error: return std::nullopt;
-      default: throw;
+      case errc::protocol_error:
+        return std::nullopt;
+      default:
+        throw;
     }
   }
-  if (answer.status >= 500 || answer.status == 404 || answer.status == 429) return std::nullopt;
-  if (answer.status >= 400) throw agent_answer_error("wait for the agent", answer);
+  if (answer.status >= 500 || answer.status == 404 || answer.status == 429)
+    return std::nullopt;
+  if (answer.status >= 400)
+    throw agent_answer_error("wait for the agent", answer);
   auto const body = wire::json::parse(answer.body, nullptr, false);
   if (answer.status != 200 || !body.is_object() || body.value("status", wire::json()) != "ok")
     return std::nullopt;
@@ -69,12 +73,11 @@ std::optional<agent_health> probe_health(Transport& transport, endpoint const& t
 /// `check_machine` is called between attempts, at most every `check_interval`, and throws when the
 /// machine has ended. `errc::start_timed_out` after `deadline`, `errc::cancelled` when stopped.
 template <transport Transport>
-agent_health wait_until_ready(Transport& transport, endpoint const& to,
-                              std::chrono::steady_clock::time_point deadline,
-                              stop_token const& stop, std::function<void()> const& check_machine,
-                              std::chrono::milliseconds first_pause = std::chrono::milliseconds(5),
-                              std::chrono::milliseconds check_interval =
-                                  std::chrono::milliseconds(2000)) {
+agent_health wait_until_ready(
+    Transport& transport, endpoint const& to, std::chrono::steady_clock::time_point deadline,
+    stop_token const& stop, std::function<void()> const& check_machine,
+    std::chrono::milliseconds first_pause = std::chrono::milliseconds(5),
+    std::chrono::milliseconds check_interval = std::chrono::milliseconds(2000)) {
   using clock = std::chrono::steady_clock;
   backoff pauses(first_pause, std::chrono::milliseconds(1000));
   auto next_check = clock::now() + check_interval;
@@ -84,7 +87,8 @@ agent_health wait_until_ready(Transport& transport, endpoint const& to,
     if (left.count() <= 0)
       throw error(errc::start_timed_out, "the agent did not answer within start_timeout");
     auto const timeout = (std::min)(left, std::chrono::milliseconds(5000));
-    if (auto health = probe_health(transport, to, timeout, stop)) return *health;
+    if (auto health = probe_health(transport, to, timeout, stop))
+      return *health;
     if (check_machine && clock::now() >= next_check) {
       check_machine();
       next_check = clock::now() + check_interval;

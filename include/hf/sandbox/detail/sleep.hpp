@@ -1,11 +1,11 @@
 #ifndef HF_SANDBOX_DETAIL_SLEEP_HPP
 #define HF_SANDBOX_DETAIL_SLEEP_HPP
 
+#include <hf/sandbox/detail/stop_token.hpp>
+
 #include <chrono>
 #include <condition_variable>
 #include <mutex>
-
-#include <hf/sandbox/detail/stop_token.hpp>
 
 namespace hf::detail {
 

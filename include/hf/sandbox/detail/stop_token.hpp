@@ -13,6 +13,8 @@ namespace hf {
 
 /// How a caller cancels a blocking call from another thread: `std::stop_token`.
 using stop_token = std::stop_token;
+/// What makes stop tokens.
+using stop_source = std::stop_source;
 template <class Callback>
 using stop_callback = std::stop_callback<Callback>;
 
@@ -24,6 +26,14 @@ class stop_token {
  public:
   [[nodiscard]] bool stop_requested() const noexcept { return false; }
   [[nodiscard]] bool stop_possible() const noexcept { return false; }
+};
+
+/// Stand-in: its requests reach nobody.
+class stop_source {
+ public:
+  [[nodiscard]] stop_token get_token() const noexcept { return {}; }
+  bool request_stop() noexcept { return false; }
+  [[nodiscard]] bool stop_requested() const noexcept { return false; }
 };
 
 template <class Callback>

@@ -13,7 +13,8 @@ namespace hf::http {
 
 /// A request body of known size that is read piece by piece and can be read again from the start.
 ///
-/// Used by one `send` at a time. Exceptions that it throws end the `send` and pass through unchanged.
+/// Used by one `send` at a time. Exceptions that it throws end the `send` and pass through
+/// unchanged.
 class body_reader {
  public:
   virtual ~body_reader() = default;
@@ -37,8 +38,7 @@ class body {
   body(std::shared_ptr<body_reader> reader) : reader_(std::move(reader)), present_(true) {}
   /// The same for a class derived from `body_reader`.
   template <std::derived_from<body_reader> Reader>
-  body(std::shared_ptr<Reader> reader)
-      : body(std::shared_ptr<body_reader>(std::move(reader))) {}
+  body(std::shared_ptr<Reader> reader) : body(std::shared_ptr<body_reader>(std::move(reader))) {}
 
   /// Whether a body is sent at all (an empty text is a body with `Content-Length: 0`).
   [[nodiscard]] bool present() const noexcept { return present_; }

@@ -14,9 +14,11 @@ namespace hf::http {
 /// ASCII case-insensitive comparison, as header names need it (RFC 9110, 5.1).
 [[nodiscard]] constexpr bool iequals(std::string_view a, std::string_view b) noexcept {
   auto const lower = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; };
-  if (a.size() != b.size()) return false;
+  if (a.size() != b.size())
+    return false;
   for (std::size_t i = 0; i < a.size(); ++i)
-    if (lower(a[i]) != lower(b[i])) return false;
+    if (lower(a[i]) != lower(b[i]))
+      return false;
   return true;
 }
 
@@ -54,7 +56,8 @@ class headers {
   /// The first value of that name; nothing when absent.
   [[nodiscard]] std::optional<std::string_view> find(std::string_view name) const {
     for (auto const& f : fields_)
-      if (iequals(f.name, name)) return std::string_view(f.value);
+      if (iequals(f.name, name))
+        return std::string_view(f.value);
     return std::nullopt;
   }
   /// The first value of that name, or an empty view.

@@ -1,13 +1,13 @@
 #ifndef HF_SANDBOX_HTTP_REQUEST_HPP
 #define HF_SANDBOX_HTTP_REQUEST_HPP
 
-#include <chrono>
-#include <optional>
-#include <string>
-
 #include <hf/sandbox/detail/stop_token.hpp>
 #include <hf/sandbox/http/body.hpp>
 #include <hf/sandbox/http/headers.hpp>
+
+#include <chrono>
+#include <optional>
+#include <string>
 
 namespace hf::http {
 

@@ -1,11 +1,11 @@
 #ifndef HF_SANDBOX_HTTP_RESPONSE_HPP
 #define HF_SANDBOX_HTTP_RESPONSE_HPP
 
+#include <hf/sandbox/http/headers.hpp>
+
 #include <cstddef>
 #include <span>
 #include <string>
-
-#include <hf/sandbox/http/headers.hpp>
 
 namespace hf::http {
 

@@ -1,10 +1,10 @@
 #ifndef HF_SANDBOX_HTTP_TRANSPORT_HPP
 #define HF_SANDBOX_HTTP_TRANSPORT_HPP
 
-#include <concepts>
-
 #include <hf/sandbox/http/request.hpp>
 #include <hf/sandbox/http/response.hpp>
+
+#include <concepts>
 
 namespace hf {
 
@@ -39,10 +39,10 @@ namespace hf {
 ///
 /// Not required: HTTP/2, cookies, decompression, credentials in URLs.
 template <class T>
-concept transport =
-    std::movable<T> && requires(T& t, http::request const& rq, http::response_sink& sink) {
-      { t.send(rq, sink) } -> std::same_as<void>;
-    };
+concept transport = std::movable<T> &&
+    requires(T& t, http::request const& rq, http::response_sink& sink) {
+  { t.send(rq, sink) } -> std::same_as<void>;
+};
 
 }  // namespace hf
 

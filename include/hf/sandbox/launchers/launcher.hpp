@@ -1,31 +1,18 @@
 #ifndef HF_SANDBOX_LAUNCHERS_LAUNCHER_HPP
 #define HF_SANDBOX_LAUNCHERS_LAUNCHER_HPP
 
+#include <hf/sandbox/agent/endpoint.hpp>
+#include <hf/sandbox/agent/health.hpp>
+#include <hf/sandbox/http/transport.hpp>
+#include <hf/sandbox/options.hpp>
+
 #include <concepts>
 #include <map>
 #include <optional>
 #include <string>
 #include <vector>
 
-#include <hf/sandbox/agent/health.hpp>
-#include <hf/sandbox/http/headers.hpp>
-#include <hf/sandbox/http/request.hpp>
-#include <hf/sandbox/http/transport.hpp>
-#include <hf/sandbox/options.hpp>
-
 namespace hf {
-
-/// Everything that is needed to reach one agent.
-struct endpoint {
-  /// Base URL without a trailing slash, for instance "http://localhost" or a Jobs proxy URL.
-  std::string url = {};
-  /// Fields that every request carries: the agent's token and what a proxy on the way wants.
-  http::headers headers = {};
-  /// Path of a unix socket; empty: TCP as the URL says.
-  std::string unix_socket = {};
-  /// TLS settings for this endpoint; empty fields: the transport's own.
-  http::tls_settings tls = {};
-};
 
 /// Where a machine is in its life.
 enum class phase { starting, running, ended };
@@ -44,6 +31,9 @@ struct instance {
   std::optional<agent_health> health = {};
 };
 
+/// Why a machine is ended; for launchers that want to know (`stop(t, id, reason)`).
+enum class end_reason { user, destructor, atexit };
+
 /// Labels that a machine must carry to be listed: all of them. Empty: every sandbox.
 using label_filter = std::map<std::string, std::string>;
 
@@ -60,17 +50,19 @@ using label_filter = std::map<std::string, std::string>;
 ///  4. `stop` ends a machine and all it holds. Ending one that has ended is not an error.
 ///  5. `logs` returns the tail of what the machine printed; empty when there is none.
 ///  6. Calls may come from several threads at once.
-///  7. `release`, where a launcher has it, makes a machine outlive its creator.
+///
+/// Optional members, used where a launcher has them: `release(t, id)` makes a machine outlive its
+/// creator; `stop(t, id, end_reason)` is called in place of `stop(t, id)`; `metrics(t, id,
+/// on_sample, stop)`, `labels(t, id, labels)`.
 template <class L, class T>
 concept launcher = std::movable<L> && transport<T> &&
-                   requires(L& l, T& t, launch_options const& o, std::string const& id,
-                            label_filter const& f) {
-                     { l.launch(t, o) } -> std::same_as<instance>;
-                     { l.inspect(t, id) } -> std::same_as<instance>;
-                     { l.list(t, f) } -> std::same_as<std::vector<instance>>;
-                     { l.stop(t, id) } -> std::same_as<void>;
-                     { l.logs(t, id) } -> std::same_as<std::string>;
-                   };
+    requires(L& l, T& t, launch_options const& o, std::string const& id, label_filter const& f) {
+  { l.launch(t, o) } -> std::same_as<instance>;
+  { l.inspect(t, id) } -> std::same_as<instance>;
+  { l.list(t, f) } -> std::same_as<std::vector<instance>>;
+  { l.stop(t, id) } -> std::same_as<void>;
+  { l.logs(t, id) } -> std::same_as<std::string>;
+};
 
 }  // namespace hf
 

@@ -1,0 +1,177 @@
+#ifndef HF_SANDBOX_AGENT_INPUT_PUMP_HPP
+#define HF_SANDBOX_AGENT_INPUT_PUMP_HPP
+
+#include <hf/sandbox/agent/client.hpp>
+#include <hf/sandbox/detail/backoff.hpp>
+#include <hf/sandbox/detail/sleep.hpp>
+#include <hf/sandbox/error.hpp>
+#include <hf/sandbox/http/body.hpp>
+#include <hf/sandbox/http/transport.hpp>
+#include <hf/sandbox/wire/routes.hpp>
+
+#include <algorithm>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <memory>
+#include <span>
+#include <string>
+#include <thread>
+#include <utility>
+
+namespace hf::detail {
+
+/// A body's text as a reader, so that text and readers go one way.
+class text_reader final : public http::body_reader {
+ public:
+  explicit text_reader(std::string const& text) : text_(text) {}
+  [[nodiscard]] std::uint64_t size() const override { return text_.size(); }
+  std::size_t read(std::span<std::byte> buffer) override {
+    auto const n = (std::min)(buffer.size(), text_.size() - at_);
+    std::copy_n(reinterpret_cast<std::byte const*>(text_.data()) + at_, n, buffer.data());
+    at_ += n;
+    return n;
+  }
+  void rewind() override { at_ = 0; }
+
+ private:
+  std::string const& text_;
+  std::size_t at_ = 0;
+};
+
+/// A part of a reader. Reading it moves the reader that it is a part of.
+class slice_reader final : public http::body_reader {
+ public:
+  slice_reader(http::body_reader& source, std::uint64_t begin, std::uint64_t size)
+      : source_(source), begin_(begin), size_(size) {
+    rewind();
+  }
+  [[nodiscard]] std::uint64_t size() const override { return size_; }
+  std::size_t read(std::span<std::byte> buffer) override {
+    auto const n = static_cast<std::size_t>((std::min)(std::uint64_t{buffer.size()}, size_ - at_));
+    if (n == 0)
+      return 0;
+    auto const got = source_.read(buffer.first(n));
+    if (got == 0)
+      throw error(errc::invalid_argument, "an input reader is shorter than its size()");
+    at_ += got;
+    return got;
+  }
+  void rewind() override {
+    source_.rewind();
+    at_ = 0;
+    char scratch[16384];
+    for (std::uint64_t skip = begin_; skip > 0;) {
+      auto const n = static_cast<std::size_t>((std::min)(skip, std::uint64_t{sizeof scratch}));
+      auto const got = source_.read(std::as_writable_bytes(std::span(scratch, n)));
+      if (got == 0)
+        throw error(errc::invalid_argument, "an input reader is shorter than its size()");
+      skip -= got;
+    }
+  }
+
+ private:
+  http::body_reader& source_;
+  std::uint64_t begin_;
+  std::uint64_t size_;
+  std::uint64_t at_ = 0;
+};
+
+/// Sends a run's standard input while its output is being read on the caller's thread. Pieces are
+/// addressed by offset, so one that broke off is sent again without harm.
+template <transport Transport>
+class input_pump {
+ public:
+  /// Bytes that one request carries at most.
+  static constexpr std::uint64_t piece = 16u << 20;
+
+  input_pump(agent_client<Transport>& agent, http::body const& input, stop_source fail_run)
+      : agent_(agent), input_(input), fail_run_(std::move(fail_run)) {}
+  input_pump(input_pump const&) = delete;
+  input_pump& operator=(input_pump const&) = delete;
+  ~input_pump() { finish(); }
+
+  /// Begins to send to the run with this id; once.
+  void start(std::string const& process_id) {
+    if (thread_.joinable())
+      return;
+    thread_ = std::thread([this, process_id] { run(process_id); });
+  }
+
+  /// Ends the sending (the run has ended, or is given up) and waits for it.
+  void finish() {
+    done_.request_stop();
+    if (thread_.joinable())
+      thread_.join();
+  }
+
+  /// What the reader threw or the agent refused; null while all is well. After `finish`.
+  [[nodiscard]] std::exception_ptr const& failure() const noexcept { return failure_; }
+
+ private:
+  void run(std::string const& id) {
+    try {
+      text_reader text(input_.text());
+      http::body_reader& source = input_.reader() != nullptr ? *input_.reader() : text;
+      std::uint64_t const total = source.size();
+      std::uint64_t offset = 0;
+      do {
+        auto const size = (std::min)(piece, total - offset);
+        if (!send_piece(id, source, offset, size, offset + size == total))
+          return;
+        offset += size;
+      } while (offset < total);
+    } catch (...) {
+      if (done_.get_token().stop_requested())
+        return;
+      failure_ = std::current_exception();
+      fail_run_.request_stop();
+    }
+  }
+
+  /// False when the run has ended and needs no more input.
+  bool send_piece(std::string const& id, http::body_reader& source, std::uint64_t offset,
+                  std::uint64_t size, bool last) {
+    backoff pauses(std::chrono::milliseconds(50), std::chrono::milliseconds(2000));
+    for (;;) {
+      auto rq = agent_.make_request("POST", std::string(wire::processes_route) + "/" + id +
+                                                "/stdin?offset=" + std::to_string(offset) +
+                                                (last ? "&eof=1" : ""));
+      rq.fields.set("Content-Type", "application/octet-stream");
+      rq.body =
+          std::shared_ptr<http::body_reader>(std::make_shared<slice_reader>(source, offset, size));
+      rq.stop = done_.get_token();
+      try {
+        agent_.call("send input", rq, 1u << 20);
+        return true;
+      } catch (error const& e) {
+        if (done_.get_token().stop_requested())
+          return false;
+        // The run has ended or was forgotten: its own stream tells the caller how.
+        if (e.http_status() == 404 || e.http_status() == 409 || e.http_status() == 410)
+          return false;
+        bool const passing =
+            e.http_status() == 0
+                ? e.kind() == errc::connection_lost || e.kind() == errc::connect_failed ||
+                      e.kind() == errc::request_timed_out || e.kind() == errc::protocol_error
+                : e.retry() == retry_advice::yes || e.http_status() == 408;
+        if (!passing)
+          throw;
+      }
+      if (!sleep_for(pauses.next(), done_.get_token()))
+        return false;
+    }
+  }
+
+  agent_client<Transport>& agent_;
+  http::body const& input_;
+  stop_source fail_run_;
+  stop_source done_;
+  std::exception_ptr failure_;
+  std::thread thread_;
+};
+
+}  // namespace hf::detail
+
+#endif

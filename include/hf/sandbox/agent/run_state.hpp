@@ -1,0 +1,131 @@
+#ifndef HF_SANDBOX_AGENT_RUN_STATE_HPP
+#define HF_SANDBOX_AGENT_RUN_STATE_HPP
+
+#include <hf/sandbox/command.hpp>
+#include <hf/sandbox/error.hpp>
+#include <hf/sandbox/wire/events.hpp>
+
+#include <cstddef>
+#include <exception>
+#include <string>
+#include <utility>
+#include <variant>
+
+namespace hf::detail {
+
+/// What is known of one run on the caller's side: takes events, drops what was seen before, feeds
+/// the callbacks and the capture. No I/O; used by one thread.
+class run_state {
+ public:
+  explicit run_state(exec_options const& options, run_handle handle, std::string command_line)
+      : options_(options), handle_(std::move(handle)) {
+    result_.command_line = std::move(command_line);
+  }
+
+  /// Takes the next event; false when the stream has to be given up (a callback threw, or the
+  /// capture is full).
+  bool take(wire::event&& event) {
+    if (auto* start = std::get_if<wire::start_event>(&event)) {
+      started_ = true;
+      if (!start->id.empty())
+        handle_.process_id = std::move(start->id);
+      return true;
+    }
+    if (auto* output = std::get_if<wire::output_event>(&event))
+      return take_output(*output);
+    if (auto* exit = std::get_if<wire::exit_event>(&event))
+      take_exit(*exit);
+    return true;
+  }
+
+  [[nodiscard]] bool started() const noexcept { return started_; }
+  [[nodiscard]] bool finished() const noexcept { return finished_; }
+  /// The capture is full and the caller wants that to be an error.
+  [[nodiscard]] bool overflowed() const noexcept { return overflowed_; }
+  /// What a callback threw.
+  [[nodiscard]] std::exception_ptr const& thrown() const noexcept { return thrown_; }
+  /// Whether the run can be attached to again: it has an id.
+  [[nodiscard]] bool resumable() const noexcept { return !handle_.process_id.empty(); }
+
+  [[nodiscard]] run_handle& handle() noexcept { return handle_; }
+  [[nodiscard]] run_result& result() noexcept { return result_; }
+  [[nodiscard]] exec_options const& options() const noexcept { return options_; }
+
+  /// From here on callbacks are not called (the run is being killed because one threw).
+  void mute() noexcept { muted_ = true; }
+
+  /// The error for a run whose connection was given up.
+  [[nodiscard]] run_interrupted interrupted(errc code, std::string const& why,
+                                            error_details details = {}) {
+    details.may_have_reached_peer = true;
+    details.retry = resumable() ? retry_advice::only_with_same_operation_id : retry_advice::no;
+    return run_interrupted(code, "command '" + result_.command_line + "': " + why, handle_,
+                           result_.out, result_.err, std::move(details));
+  }
+
+ private:
+  bool take_output(wire::output_event& output) {
+    started_ = true;
+    if (output.seq != 0) {
+      if (output.seq <= handle_.last_seq)
+        return true;
+      handle_.last_seq = output.seq;
+    } else if (!result_.lossy && output.data.find("\xEF\xBF\xBD") != std::string::npos) {
+      result_.lossy = true;
+    }
+    bool const is_out = output.stream == wire::output_stream::out;
+    if (!muted_) {
+      auto const& callback = is_out ? options_.on_stdout : options_.on_stderr;
+      if (callback) {
+        try {
+          callback(output.data);
+        } catch (...) {
+          thrown_ = std::current_exception();
+          return false;
+        }
+      }
+    }
+    return !options_.capture || capture(is_out ? result_.out : result_.err, output.data);
+  }
+
+  bool capture(std::string& into, std::string const& data) {
+    auto const used = result_.out.size() + result_.err.size();
+    auto const room = options_.capture_limit > used ? options_.capture_limit - used : 0;
+    if (data.size() <= room) {
+      into += data;
+      return true;
+    }
+    into.append(data, 0, static_cast<std::size_t>(room));
+    result_.truncated = true;
+    if (options_.overflow == capture_overflow::truncate || muted_)
+      return true;
+    overflowed_ = true;
+    return false;
+  }
+
+  void take_exit(wire::exit_event const& exit) {
+    if (exit.seq != 0)
+      handle_.last_seq = exit.seq;
+    finished_ = true;
+    result_.exit_code = exit.exit_code.value_or(-1);
+    result_.signal = exit.signal.value_or(0);
+    result_.timed_out = exit.timed_out;
+    result_.output_open = exit.output_open;
+    result_.unattributed = exit.unattributed;
+    result_.dropped_bytes = exit.dropped_bytes;
+    result_.duration = std::chrono::milliseconds(exit.duration_ms);
+  }
+
+  exec_options const& options_;
+  run_handle handle_;
+  run_result result_;
+  bool started_ = false;
+  bool finished_ = false;
+  bool overflowed_ = false;
+  bool muted_ = false;
+  std::exception_ptr thrown_;
+};
+
+}  // namespace hf::detail
+
+#endif
