@@ -3,6 +3,7 @@
 
 #include <hf/sandbox/agent/client.hpp>
 #include <hf/sandbox/agent/exec.hpp>
+#include <hf/sandbox/agent/spawn.hpp>
 #include <hf/sandbox/command.hpp>
 #include <hf/sandbox/detail/sleep.hpp>
 #include <hf/sandbox/error.hpp>
@@ -118,7 +119,7 @@ class basic_process {
     char const* const name = scope == signal_scope::process ? "process"
                              : scope == signal_scope::group ? "group"
                                                             : "tree";
-    rq.body = wire::json{{"scope", name}, {"signal", number}}.dump();
+    rq.body = wire::signal_request_to_json({.signal = number, .scope = name}).dump();
     agent_->call_once("signal " + id(), rq, 1u << 20);
   }
 
@@ -187,44 +188,31 @@ class basic_process {
           "GET", route("/wait?timeout=" + std::to_string(static_cast<double>(time.count()) / 1000)),
           options);
       auto const answer = agent_->call_idempotent("wait for " + id(), rq, 1u << 20);
-      return parse_status(wire::json::parse(answer.body, nullptr, false));
+      auto const run = wire::run_status_from_json(wire::json::parse(answer.body, nullptr, false));
+      return run.exit ? ended(*run.exit) : process_status{};
     }
     return poll(time, options);
   }
 
-  static process_status parse_status(wire::json const& j) {
-    process_status status;
-    if (!j.is_object())
-      throw error(errc::protocol_error, "the agent's answer is no JSON object");
-    if (auto const running = j.find("running"); running != j.end() && running->is_boolean())
-      status.running = running->template get<bool>();
-    auto const integer = [&](char const* key, int otherwise) {
-      auto const it = j.find(key);
-      return it != j.end() && it->is_number_integer() ? it->template get<int>() : otherwise;
-    };
-    if (!status.running) {
-      status.exit_code = integer("exit_code", -1);
-      status.signal = integer("signal", 0);
-      status.timed_out = j.value("timed_out", wire::json(false)) == true;
-    }
-    return status;
+  static process_status ended(wire::exit_event const& exit) {
+    return {.running = false,
+            .exit_code = exit.exit_code.value_or(-1),
+            .signal = exit.signal.value_or(0),
+            .timed_out = exit.timed_out};
   }
 
   /// Agents of the common protocol know only the list.
   process_status poll(std::chrono::milliseconds time, call_options const& options) {
     auto const until = std::chrono::steady_clock::now() + time;
     for (;;) {
-      auto const rq = agent_->make_request("GET", std::string(wire::processes_route), options);
-      auto const answer = agent_->call_idempotent("list processes", rq);
-      auto const list = wire::json::parse(answer.body, nullptr, false);
       bool found = false;
       process_status status;
-      if (list.is_array())
-        for (auto const& entry : list)
-          if (entry.is_object() && entry.value("id", wire::json()) == id()) {
-            found = true;
-            status = parse_status(entry);
-          }
+      for (auto const& entry : detail::list_processes(*agent_, options))
+        if (entry.id == id()) {
+          found = true;
+          status.running = entry.running;
+          status.exit_code = entry.exit_code.value_or(-1);
+        }
       if (!found)
         throw error(errc::not_found, "the agent does not know process " + id(),
                     {.where = hop::agent});

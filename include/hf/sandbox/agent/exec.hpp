@@ -66,8 +66,7 @@ inline void validate_command(command const& what, exec_options const& options) {
   if (options.linger.count() < 0)
     refuse("linger must not be negative");
   auto const& op = options.operation_id;
-  if (!op.empty() &&
-      (op.size() != 32 || op.find_first_not_of("0123456789abcdef") != std::string::npos))
+  if (!op.empty() && !wire::is_operation_id(op))
     refuse("operation_id must be 32 lower-case hexadecimal digits");
 }
 
@@ -197,7 +196,7 @@ run_result exec(agent_client<Transport>& agent, command const& what, exec_option
   handle.operation_id = options.operation_id.empty() ? random_hex(16) : options.operation_id;
   auto rq = make_exec_request(what, options, handle.operation_id);
   prepare_run(agent, options, rq);
-  auto body = wire::json(rq).dump();
+  auto body = wire::exec_request_to_json(rq).dump();
   if (body.size() > wire::max_json_body)
     throw error(errc::too_large, "exec: command, environment and input are larger than 16 MiB");
 

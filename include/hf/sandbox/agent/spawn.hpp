@@ -46,7 +46,7 @@ spawned spawn(agent_client<Transport>& agent, command const& what, exec_options 
   call.deadline = options.deadline;
   auto rq = agent.make_request("POST", std::string(wire::processes_route), call);
   rq.fields.set("Content-Type", "application/json");
-  rq.body = wire::json(wanted).dump();
+  rq.body = wire::exec_request_to_json(wanted).dump();
 
   http::response answer;
   auto const known_instance = agent.instance();
@@ -56,14 +56,9 @@ spawned spawn(agent_client<Transport>& agent, command const& what, exec_options 
     rq.fields.set(std::string(wire::instance_header), known_instance);
     answer = agent.call_idempotent("spawn", rq, 1u << 20);
   }
-  auto const j = wire::json::parse(answer.body, nullptr, false);
-  if (!j.is_object() || !j.contains("pid"))
-    throw error(errc::protocol_error, "spawn: the agent's answer is not understood",
-                {.where = hop::agent, .may_have_reached_peer = true});
-  if (auto const it = j.find("id"); it != j.end() && it->is_string())
-    started.handle.process_id = it->template get<std::string>();
-  if (auto const it = j.find("pid"); it != j.end() && it->is_number_integer())
-    started.pid = it->template get<std::int64_t>();
+  auto const entry = wire::process_entry_from_json(wire::json::parse(answer.body, nullptr, false));
+  started.handle.process_id = entry.id;
+  started.pid = entry.pid;
   // Agents of version 0.5 know a process by its pid only.
   if (started.handle.process_id.empty())
     started.handle.process_id = std::to_string(started.pid);
@@ -84,7 +79,7 @@ std::vector<wire::process_entry> list_processes(agent_client<Transport>& agent,
   std::vector<wire::process_entry> entries;
   entries.reserve(j.size());
   for (auto const& entry : j)
-    entries.push_back(entry.template get<wire::process_entry>());
+    entries.push_back(wire::process_entry_from_json(entry));
   return entries;
 }
 

@@ -1,0 +1,293 @@
+#include <hf/sandbox/agent/exec.hpp>
+#include <hf/sandbox/wire/routes.hpp>
+
+#include <catch2/catch_test_macros.hpp>
+
+#include <deque>
+#include <functional>
+#include <string>
+#include <vector>
+
+namespace {
+
+using hf::errc;
+
+/// An agent as a list of answers; remembers what it was asked.
+struct script {
+  struct step {
+    std::function<void(hf::http::request const&, hf::http::response_sink&)> play;
+  };
+  std::deque<step> steps;
+  std::vector<hf::http::request> asked;
+};
+
+struct fake_transport {
+  script* plan;
+  void send(hf::http::request const& rq, hf::http::response_sink& sink) {
+    plan->asked.push_back(rq);
+    if (plan->steps.empty())
+      throw hf::error(errc::internal, "unexpected request " + rq.method + " " + rq.url);
+    auto const step = plan->steps.front();
+    plan->steps.pop_front();
+    step.play(rq, sink);
+  }
+};
+
+hf::error lost(bool reached) {
+  return hf::error(errc::connection_lost, "reset by peer", {.may_have_reached_peer = reached});
+}
+
+/// Answers with a status and a body, then breaks off when `broken`.
+script::step answer(int status, std::string body, std::string instance, bool broken = false) {
+  return {[=](hf::http::request const&, hf::http::response_sink& sink) {
+    hf::http::response_head head;
+    head.status = status;
+    if (!instance.empty())
+      head.fields.add(std::string(hf::wire::instance_header), instance);
+    if (sink.on_head(head) == hf::http::flow::stop)
+      return;
+    if (sink.on_data(std::as_bytes(std::span(body.data(), body.size()))) == hf::http::flow::stop)
+      return;
+    if (broken)
+      throw lost(true);
+  }};
+}
+
+script::step fail(bool reached) {
+  return {[=](hf::http::request const&, hf::http::response_sink&) { throw lost(reached); }};
+}
+
+std::string const start = "{\"event\":\"start\",\"id\":\"p-1\",\"pid\":5}\n";
+std::string out(int seq, std::string const& text) {
+  return "{\"data\":\"" + text + "\",\"event\":\"stdout\",\"seq\":" + std::to_string(seq) + "}\n";
+}
+std::string exited(int seq) {
+  return "{\"duration_ms\":1,\"event\":\"exit\",\"exit_code\":0,\"seq\":" + std::to_string(seq) +
+         ",\"signal\":null,\"timed_out\":false}\n";
+}
+
+struct fixture {
+  script plan;
+  fake_transport transport{&plan};
+  hf::agent_client<fake_transport> agent{
+      transport, hf::endpoint{.url = "http://localhost", .headers = {{"X-Sandbox-Token", "t"}}}};
+  std::function<bool()> machine_ended;
+  hf::exec_options options;
+
+  hf::run_result exec() { return hf::detail::exec(agent, {"true"}, options, machine_ended); }
+  void learn_instance(std::string const& id) {
+    plan.steps.push_back(answer(200, "{\"features\":{},\"version\":\"1\"}", id));
+    static_cast<void>(agent.features());
+    plan.asked.clear();
+  }
+};
+
+errc kind_of(std::function<void()> const& call) {
+  try {
+    call();
+  } catch (hf::error const& e) {
+    return e.kind();
+  }
+  return errc{};
+}
+
+}  // namespace
+
+TEST_CASE_METHOD(fixture, "exec goes on behind the last record after a broken connection") {
+  plan.steps = {answer(200, start + out(1, "one ") + out(2, "two "), "A", true), fail(false),
+                // A replay that begins too early must not be delivered twice.
+                answer(200, start + out(2, "two ") + out(3, "three"), "A", true),
+                answer(200, exited(4), "A")};
+  std::string streamed;
+  options.on_stdout = [&](std::string_view text) { streamed += text; };
+  auto const result = exec();
+  CHECK(result.out == "one two three");
+  CHECK(streamed == "one two three");
+  CHECK(result.ok());
+  REQUIRE(plan.asked.size() == 4);
+  CHECK(plan.asked[0].method == "POST");
+  CHECK(plan.asked[1].url.ends_with("/v1/processes/p-1/events?after=2&follow=1"));
+  CHECK(plan.asked[3].url.ends_with("/v1/processes/p-1/events?after=3&follow=1"));
+  CHECK(plan.asked[1].fields.get(hf::wire::instance_header) == "A");
+}
+
+TEST_CASE_METHOD(fixture, "exec is sent again freely when no byte can have arrived") {
+  plan.steps = {fail(false), fail(false), answer(200, start + exited(1), "A")};
+  CHECK(exec().ok());
+  CHECK(plan.asked.size() == 3);
+  CHECK(plan.asked[2].fields.get(hf::wire::instance_header).empty());
+}
+
+TEST_CASE_METHOD(fixture, "exec is sent again to the same agent only, when it may have arrived") {
+  learn_instance("A");
+  plan.steps = {fail(true), answer(200, start + out(1, "x") + exited(2), "A")};
+  CHECK(exec().out == "x");
+  REQUIRE(plan.asked.size() == 2);
+  CHECK(plan.asked[1].fields.get(hf::wire::instance_header) == "A");
+  CHECK(plan.asked[0].body.text() == plan.asked[1].body.text());
+}
+
+TEST_CASE_METHOD(fixture, "exec on an agent that was restarted is op_unknown, never a result") {
+  learn_instance("A");
+  plan.steps = {fail(true),
+                answer(409, "{\"code\":\"op_unknown\",\"error\":\"another instance\"}", "B")};
+  CHECK(kind_of([&] { exec(); }) == errc::op_unknown);
+
+  plan.steps = {answer(200, start + out(1, "x"), "B", true), answer(200, exited(2), "C")};
+  CHECK(kind_of([&] { exec(); }) == errc::op_unknown);
+  plan.steps = {answer(200, start, "C", true), answer(404, "{\"error\":\"no process\"}", "C")};
+  CHECK(kind_of([&] { exec(); }) == errc::op_unknown);
+}
+
+TEST_CASE_METHOD(fixture, "exec never runs twice on an agent without operation ids") {
+  plan.steps = {fail(true), answer(404, "{\"error\":\"no route: GET /v1/ops/x\"}", "")};
+  CHECK(kind_of([&] { exec(); }) == errc::outcome_unknown);
+  CHECK(plan.asked.size() == 2);
+  CHECK(plan.asked[1].method == "GET");
+
+  plan.asked.clear();
+  plan.steps = {answer(
+      200, "{\"event\":\"start\",\"pid\":5}\n{\"data\":\"x\",\"event\":\"stdout\"}\n", "", true)};
+  try {
+    exec();
+    FAIL("no error");
+  } catch (hf::run_interrupted const& e) {
+    CHECK(e.kind() == errc::connection_lost);
+    CHECK(e.out() == "x");
+  }
+  CHECK(plan.asked.size() == 1);
+}
+
+TEST_CASE_METHOD(fixture, "exec without an exit event is never a result") {
+  plan.steps = {answer(200, "{\"event\":\"start\",\"pid\":5}\n", "")};
+  CHECK(kind_of([&] { exec(); }) == errc::connection_lost);
+}
+
+TEST_CASE_METHOD(fixture, "output that is no longer kept is said to be gone") {
+  plan.steps = {answer(200, start + out(1, "x"), "A", true),
+                answer(410, "{\"code\":\"output_gone\",\"error\":\"gone\",\"first_seq\":9}", "A")};
+  try {
+    exec();
+    FAIL("no error");
+  } catch (hf::run_interrupted const& e) {
+    CHECK(e.kind() == errc::output_gone);
+    CHECK(e.out() == "x");
+    CHECK(e.handle().process_id == "p-1");
+    CHECK(e.handle().last_seq == 1);
+  }
+}
+
+TEST_CASE_METHOD(fixture, "the reconnect budget ends with the handle to go on with") {
+  options.reconnect_budget = std::chrono::milliseconds(200);
+  plan.steps = {answer(200, start + out(1, "x"), "A", true)};
+  for (int i = 0; i < 100; ++i)
+    plan.steps.push_back(fail(false));
+  try {
+    exec();
+    FAIL("no error");
+  } catch (hf::run_interrupted const& e) {
+    CHECK(e.kind() == errc::connection_lost);
+    CHECK(e.handle().agent_instance == "A");
+    CHECK(e.handle().last_seq == 1);
+  }
+
+  plan.steps = {answer(200, out(2, "y") + exited(3), "A")};
+  hf::run_handle handle{.process_id = "p-1", .agent_instance = "A", .last_seq = 1};
+  CHECK(hf::detail::attach(agent, handle, options, machine_ended).out == "y");
+}
+
+TEST_CASE_METHOD(fixture, "a machine that has ended is not tried again") {
+  machine_ended = [] { return true; };
+  plan.steps = {fail(false)};
+  CHECK(kind_of([&] { exec(); }) == errc::sandbox_expired);
+  plan.steps = {answer(200, start, "A", true)};
+  CHECK(kind_of([&] { exec(); }) == errc::connection_lost);
+}
+
+TEST_CASE_METHOD(fixture, "a callback's exception kills the command and passes unchanged") {
+  options.on_stdout = [](std::string_view) { throw std::runtime_error("enough"); };
+  plan.steps = {answer(200, start + out(1, "x") + out(2, "y"), "A"),
+                answer(200, "{\"signalled\":1}", "A")};
+  CHECK_THROWS_AS(exec(), std::runtime_error);
+  REQUIRE(plan.asked.size() == 2);
+  CHECK(plan.asked[1].url.ends_with("/v1/processes/p-1/signal"));
+}
+
+TEST_CASE_METHOD(fixture, "a full capture kills or truncates, as the caller chose") {
+  options.capture_limit = 3;
+  plan.steps = {answer(200, start + out(1, "abcd"), "A"), answer(200, "{}", "A")};
+  try {
+    exec();
+    FAIL("no error");
+  } catch (hf::command_error const& e) {
+    CHECK(e.kind() == errc::output_limit);
+    CHECK(e.result().out == "abc");
+  }
+
+  options.overflow = hf::capture_overflow::truncate;
+  plan.steps = {answer(200, start + out(1, "abcd") + out(2, "e") + exited(3), "A")};
+  auto const result = exec();
+  CHECK(result.out == "abc");
+  CHECK(result.truncated);
+  CHECK(result.ok());
+}
+
+TEST_CASE_METHOD(fixture, "a refusal of the agent is a typed error at once") {
+  plan.steps = {answer(400,
+                       "{\"code\":\"exec_failed\",\"errno\":2,\"error\":\"failed to spawn 'x'\","
+                       "\"stage\":\"exec\"}",
+                       "A")};
+  try {
+    exec();
+    FAIL("no error");
+  } catch (hf::error const& e) {
+    CHECK(e.kind() == errc::exec_failed);
+    CHECK(e.details().stage == "exec");
+    CHECK(e.details().system_error == 2);
+  }
+  // Agents of the common protocol send no code.
+  plan.steps = {answer(400, "{\"error\":\"failed to spawn 'x': No such file\"}", "")};
+  CHECK(kind_of([&] { exec(); }) == errc::exec_failed);
+  plan.steps = {answer(403, "{\"error\":\"invalid or missing X-Sandbox-Token\"}", "")};
+  CHECK(kind_of([&] { exec(); }) == errc::permission_denied);
+}
+
+TEST_CASE_METHOD(fixture, "bad input is refused before anything is sent") {
+  auto const refused = [&](hf::command const& what, hf::exec_options const& with = {}) {
+    return kind_of([&] { hf::detail::exec(agent, what, with, machine_ended); }) ==
+           errc::invalid_argument;
+  };
+  CHECK(refused(std::vector<std::string>{}));
+  CHECK(refused({""}));
+  CHECK(refused(hf::shell("")));
+  CHECK(refused({"a", std::string("b\0c", 3)}));
+  CHECK(refused({"a", "\xff"}));
+  CHECK(refused({"a"}, {.cwd = std::string("\0", 1)}));
+  CHECK(refused({"a"}, {.env = {{"A=B", "c"}}}));
+  CHECK(refused({"a"}, {.env = {{"", "c"}}}));
+  CHECK(refused({"a"}, {.timeout = std::chrono::milliseconds(0)}));
+  CHECK(refused({"a"}, {.operation_id = "xyz"}));
+  CHECK(plan.asked.empty());
+}
+
+TEST_CASE_METHOD(fixture, "U+FFFD from an agent of the common protocol marks the result lossy") {
+  plan.steps = {answer(200,
+                       "{\"event\":\"start\",\"pid\":5}\n"
+                       "{\"data\":\"a\xef\xbf\xbd\",\"event\":\"stdout\"}\n"
+                       "{\"duration_ms\":1,\"event\":\"exit\",\"exit_code\":0,\"signal\":null,"
+                       "\"timed_out\":false}\n",
+                       "")};
+  CHECK(exec().lossy);
+  plan.steps = {answer(200, start + out(1, "a\xef\xbf\xbd") + exited(2), "A")};
+  CHECK_FALSE(exec().lossy);
+}
+
+TEST_CASE_METHOD(fixture, "a required feature that the agent lacks is unsupported") {
+  options.require = {"pty"};
+  plan.steps = {answer(404, "{\"error\":\"no route: GET /v1/info\"}", "")};
+  CHECK(kind_of([&] { exec(); }) == errc::unsupported);
+  CHECK(plan.asked.size() == 1);
+  // Learnt once.
+  CHECK(kind_of([&] { exec(); }) == errc::unsupported);
+  CHECK(plan.asked.size() == 1);
+}
