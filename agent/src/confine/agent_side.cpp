@@ -1,0 +1,172 @@
+#include "confine/agent_side.hpp"
+
+#include "confine/capabilities.hpp"
+#include "confine/entry.hpp"
+#include "confine/landlock.hpp"
+#include "confine/namespaces.hpp"
+#include "confine/private_root.hpp"
+#include "confine/seccomp_filter.hpp"
+#include "confine/syscall_policy.hpp"
+#include "confine/system.hpp"
+#include "confine/system_paths.hpp"
+
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <string_view>
+
+namespace hf::agent::confine {
+
+namespace {
+
+// Filled before there are threads, read between fork and exec of every command.
+std::vector<sock_filter>& command_filter() {
+  static std::vector<sock_filter> filter;
+  return filter;
+}
+
+void check(std::string_view step, int error, report const& status) {
+  if (error != 0)
+    status.give_up(step, error);
+}
+
+void tell_pid(int fd, pid_t pid) {
+  write_all(fd, {reinterpret_cast<char const*>(&pid), sizeof pid});
+}
+
+void become(uid_t uid, report const& status) {
+  if (uid == 0)
+    return;
+  check("become an unused user", become_user(uid), status);
+}
+
+/// A session keyring of its own: the caller's may hold secrets.
+void leave_keyring() {
+  constexpr int join_session_keyring = 1;
+  ::syscall(SYS_keyctl, join_session_keyring, nullptr, 0, 0, 0);
+}
+
+void limit_resources() {
+  rlimit const no_core{0, 0};
+  ::setrlimit(RLIMIT_CORE, &no_core);
+}
+
+void restrict_calls(bool unix_sockets, report const& status) {
+  if (!seccomp_filter::supported())
+    status.deny("no system call filter is known for this architecture");
+  check("install the system call filter", seccomp_filter::install(common_policy(unix_sockets)),
+        status);
+}
+
+void enforce_private_rules(settings const& how, report const& status) {
+  ruleset rules(status);
+  rules.allow_reading("/");
+  for (char const* const path : {inner_home, "/tmp", "/var/tmp", "/dev/shm", "/run"})
+    rules.allow_writing(path);
+  rules.allow_device("/dev");
+  for (auto const& v : how.volumes)
+    if (!v.read_only)
+      rules.allow_writing(v.target);
+  rules.enforce();
+}
+
+std::string enter_private(settings const& how, uid_t uid, int pid_fd, report const& status) {
+  become(uid, status);
+  // Changing the user made the process undumpable, and so its /proc files root's.
+  ::prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
+  leave_namespaces(how.network, status);
+  pid_t const child = fork_single_threaded();
+  if (child < 0)
+    status.give_up("fork into the pid namespace", errno);
+  if (child > 0) {
+    tell_pid(pid_fd, child);
+    ::_exit(0);
+  }
+  ::close(pid_fd);
+  enter_private_root(how.volumes, status);
+  leave_root_behind(status);
+  check("empty the bounding set", empty_bounding_set(), status);
+  check("drop capabilities", drop_capabilities(), status);
+  enforce_private_rules(how, status);
+  // Without Landlock's scopes nothing else keeps the host's abstract sockets away.
+  restrict_calls(!how.network || landlock_version() >= landlock_with_scopes, status);
+  return inner_home;
+}
+
+void enforce_host_rules(std::string const& scratch, report const& status) {
+  ruleset rules(status);
+  for (char const* const path : system_directories)
+    rules.allow_reading(path);
+  for (char const* const name : etc_entries)
+    rules.allow_reading(std::string("/etc/") + name);
+  for (char const* const name : {"passwd", "group", "hosts", "hostname", "nsswitch.conf"})
+    rules.allow_reading(std::string("/etc/") + name);
+  for (char const* const path : {"/run/systemd/resolve", "/proc"})
+    rules.allow_reading(path);
+  for (char const* const name : devices)
+    rules.allow_device(std::string("/dev/") + name);
+  rules.allow_writing(scratch);
+  rules.enforce();
+}
+
+std::string enter_landlock_only(settings const& how, uid_t uid, int pid_fd, report const& status) {
+  if (int const version = landlock_version(); version < landlock_with_scopes)
+    status.deny("this isolation needs Landlock version " + std::to_string(landlock_with_scopes) +
+                " (Linux 6.12); the kernel has " + std::to_string(version));
+  tell_pid(pid_fd, ::getpid());
+  ::close(pid_fd);
+  check("empty the bounding set", empty_bounding_set(), status);
+  become(uid, status);
+  check("drop capabilities", drop_capabilities(), status);
+  enforce_host_rules(how.scratch, status);
+  restrict_calls(true, status);
+  command_filter() = landlock_only_policy();
+  return how.scratch + "/home";
+}
+
+void make_scratch(uid_t uid, report const& status) {
+  for (char const* const name : {"home", "tmp"}) {
+    if (::mkdir(name, 0700) != 0)
+      status.fail(std::string("mkdir: ") + std::strerror(errno));
+    if (uid != 0 && ::chown(name, uid, uid) != 0)
+      status.fail(std::string("chown: ") + std::strerror(errno));
+  }
+}
+
+}  // namespace
+
+int restrict_command() noexcept {
+  auto const& filter = command_filter();
+  return filter.empty() ? 0 : seccomp_filter::install(filter);
+}
+
+std::string become_agent(settings const& how, uid_t uid, int pid_fd, report const& status) {
+  make_scratch(uid, status);
+  limit_resources();
+  ::umask(0022);
+  if (how.mode != mode::none)
+    leave_keyring();
+  std::string home;
+  if (how.mode == mode::private_root) {
+    home = enter_private(how, uid, pid_fd, status);
+  } else {
+    ::setenv("TMPDIR", (how.scratch + "/tmp").c_str(), 0);
+    if (how.mode == mode::landlock_only) {
+      home = enter_landlock_only(how, uid, pid_fd, status);
+    } else {
+      tell_pid(pid_fd, ::getpid());
+      ::close(pid_fd);
+      home = how.scratch + "/home";
+    }
+  }
+  // The commands may have the agent's user id: keeps its memory, environment and descriptors away.
+  ::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+  return home;
+}
+
+}  // namespace hf::agent::confine

@@ -1,0 +1,45 @@
+#ifndef HF_SANDBOX_AGENT_CONFINE_SETTINGS_HPP
+#define HF_SANDBOX_AGENT_CONFINE_SETTINGS_HPP
+
+#include <string>
+#include <vector>
+
+namespace hf::agent::confine {
+
+/// How much a sandbox is kept from the machine it runs on.
+enum class mode { private_root, landlock_only, none };
+
+/// A host directory or file shown inside.
+struct volume {
+  bool read_only = true;
+  std::string source;
+  std::string target;
+};
+
+/// The flags of a start by the process launcher.
+struct settings {
+  confine::mode mode = confine::mode::private_root;
+  /// Directory of `agent.sock`, `token` and `log`; absolute, out of reach of the commands.
+  std::string state;
+  /// Directory that holds everything the commands write; absolute, made by the launcher, empty.
+  std::string scratch;
+  /// A further name of the state directory, to be removed with it; may be empty.
+  std::string alias;
+  int lifeline_fd = -1;
+  int status_fd = -1;
+  int lock_fd = -1;
+  /// Seconds until the sandbox is ended; 0: never.
+  long lifetime = 0;
+  bool network = true;
+  std::vector<volume> volumes;
+};
+
+/// Whether `argv` asks for confinement at all.
+[[nodiscard]] bool asked_for(int argc, char** argv);
+
+/// Takes the flags out of `argv`; returns a sentence about what is wrong, empty when all is well.
+[[nodiscard]] std::string parse_settings(int& argc, char** argv, settings& into);
+
+}  // namespace hf::agent::confine
+
+#endif

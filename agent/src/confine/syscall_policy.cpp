@@ -1,0 +1,102 @@
+#include "confine/syscall_policy.hpp"
+
+#include "confine/seccomp_filter.hpp"
+#include "confine/system.hpp"
+
+#include <sched.h>
+#include <sys/ioctl.h>
+#include <sys/personality.h>
+#include <sys/socket.h>
+
+#include <cerrno>
+
+namespace hf::agent::confine {
+
+namespace {
+
+constexpr std::uint32_t clone_newtime = 0x00000080;
+// The harmless values of personality(2).
+constexpr std::uint32_t default_personality = PER_LINUX;
+constexpr std::uint32_t linux32_personality = PER_LINUX32;
+constexpr std::uint32_t no_randomisation = ADDR_NO_RANDOMIZE;
+constexpr std::uint32_t old_release = UNAME26;
+constexpr std::uint32_t query_personality = 0xffffffff;
+constexpr std::uint32_t clone_namespaces = CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS |
+                                           CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID |
+                                           CLONE_NEWNET;
+
+void deny_administration(seccomp_filter& filter) {
+  filter.deny({SYS_mount,          SYS_umount2,
+               SYS_pivot_root,     SYS_chroot,
+               sys_open_tree,      sys_move_mount,
+               sys_fsopen,         sys_fsconfig,
+               sys_fsmount,        sys_fspick,
+               sys_mount_setattr,  sys_open_tree_attr,
+               SYS_setns,          SYS_open_by_handle_at,
+               SYS_quotactl,       sys_quotactl_fd,
+               SYS_swapon,         SYS_swapoff,
+               SYS_acct,           SYS_reboot,
+               SYS_kexec_load,     SYS_kexec_file_load,
+               SYS_init_module,    SYS_finit_module,
+               SYS_delete_module,  SYS_settimeofday,
+               SYS_clock_settime,  SYS_adjtimex,
+               SYS_clock_adjtime,  SYS_syslog,
+               SYS_vhangup,        SYS_nfsservctl,
+               SYS_lookup_dcookie, SYS_sethostname,
+               SYS_setdomainname},
+              EPERM);
+#if defined(__x86_64__)
+  filter.deny({SYS_iopl, SYS_ioperm, SYS_uselib, SYS__sysctl, SYS_create_module,
+               SYS_get_kernel_syms, SYS_query_module, SYS_sysfs, SYS_ustat, SYS_modify_ldt},
+              EPERM);
+#endif
+}
+
+}  // namespace
+
+std::vector<sock_filter> common_policy(bool unix_sockets) {
+  seccomp_filter filter;
+  deny_administration(filter);
+  filter.deny({SYS_keyctl, SYS_add_key, SYS_request_key, SYS_bpf, SYS_perf_event_open,
+               SYS_userfaultfd, SYS_fanotify_init, SYS_kcmp},
+              EPERM);
+  // Where the answer is "no such call", callers have a way without it.
+  filter.deny({SYS_io_uring_setup, SYS_io_uring_enter, SYS_io_uring_register, sys_clone3}, ENOSYS);
+  filter.deny_bits(SYS_clone, 0, clone_namespaces, EPERM);
+  filter.deny_bits(SYS_unshare, 0, clone_namespaces | clone_newtime, EPERM);
+  filter.allow_only(SYS_personality, 0,
+                    {default_personality, linux32_personality, no_randomisation, old_release,
+                     linux32_personality | old_release, query_personality},
+                    EPERM);
+  filter.deny_values(SYS_ioctl, 1, {TIOCSTI, 0x541C /* TIOCLINUX */}, EPERM);
+  if (unix_sockets)
+    filter.allow_only(SYS_socket, 0, {AF_UNIX, AF_INET, AF_INET6, AF_NETLINK}, EAFNOSUPPORT);
+  else
+    filter.allow_only(SYS_socket, 0, {AF_INET, AF_INET6, AF_NETLINK}, EAFNOSUPPORT);
+  filter.allow_only(SYS_socketpair, 0, {AF_UNIX}, EAFNOSUPPORT);
+  // One end of a pair of datagram sockets can send to any address.
+  if (!unix_sockets)
+    filter.deny_masked(SYS_socketpair, 1, 0xf, SOCK_DGRAM, EAFNOSUPPORT);
+  return filter.finish();
+}
+
+std::vector<sock_filter> landlock_only_policy() {
+  seccomp_filter filter;
+  filter.deny({SYS_fchmod, SYS_fchmodat, sys_fchmodat2, SYS_fchown, SYS_fchownat, SYS_setxattr,
+               SYS_lsetxattr, SYS_fsetxattr, sys_setxattrat, SYS_removexattr, SYS_lremovexattr,
+               SYS_fremovexattr, sys_removexattrat, sys_file_setattr, SYS_utimensat},
+              EPERM);
+#if defined(__x86_64__)
+  filter.deny({SYS_chmod, SYS_chown, SYS_lchown, SYS_utime, SYS_utimes, SYS_futimesat}, EPERM);
+#endif
+  // FS_IOC_SETFLAGS and FS_IOC_FSSETXATTR change attributes through a descriptor.
+  filter.deny_values(SYS_ioctl, 1, {0x40086602, 0x401c5820}, EPERM);
+  filter.allow_only(SYS_socket, 0, {AF_INET, AF_INET6, AF_NETLINK}, EAFNOSUPPORT);
+  filter.deny_masked(SYS_socketpair, 1, 0xf, SOCK_DGRAM, EAFNOSUPPORT);
+  filter.deny({SYS_shmget, SYS_shmat, SYS_shmctl, SYS_msgget, SYS_msgsnd, SYS_msgrcv, SYS_msgctl,
+               SYS_semget, SYS_semop, SYS_semtimedop, SYS_semctl, SYS_mq_open, SYS_mq_unlink},
+              ENOSYS);
+  return filter.finish();
+}
+
+}  // namespace hf::agent::confine
