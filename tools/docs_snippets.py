@@ -100,7 +100,7 @@ def generate(found, run):
         out += [
             "  } catch (hf::error const& e) {",
             '    std::printf("%s\\n", e.what());',
-            "    status = e.code() == hf::errc::unsupported || e.code() == hf::errc::isolation_denied ? 4 : 1;",
+            "    status = e.code() == hf::errc::unsupported || e.code() == hf::errc::isolation_unavailable ? 4 : 1;",
             '    if (status == 4) std::printf("Skipped: %s\\n", e.what());',
             "  } catch (std::exception const& e) {",
             '    std::printf("%s\\n", e.what());',
