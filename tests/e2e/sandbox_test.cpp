@@ -11,7 +11,9 @@
 #include <atomic>
 #include <chrono>
 #include <cstdio>
+#include <cstdlib>
 #include <filesystem>
+#include <memory>
 #include <random>
 #include <string>
 #include <thread>
@@ -202,8 +204,9 @@ TEST_CASE("an agent that dies in the middle of a command is connection_lost", "[
   auto sb = sandbox::create();
   std::string const id = sb.id();
   try {
-    sb.exec(hf::shell("echo begun; sleep 600"),
-            {.on_stdout = [&](std::string_view) { sandbox::terminate_all(sb.client(), {}); }});
+    sb.exec(hf::shell("echo begun; sleep 600"), {.on_stdout = [&](std::string_view) {
+              sb.client()->launcher().stop(sb.client()->transport(), id);
+            }});
     FAIL("a result without the agent's word");
   } catch (hf::run_interrupted const& e) {
     CHECK(e.kind() == errc::connection_lost);
@@ -245,4 +248,23 @@ TEST_CASE("commands that print much and exit at once lose nothing", "[e2e]") {
   for (auto& worker : workers)
     worker.join();
   CHECK(wrong == 0);
+}
+
+TEST_CASE("child: leaves through std::exit with a live sandbox", "[.child]") {
+  using sandbox = local_sandbox<hf::curl_transport>;
+  auto const sb = std::make_shared<sandbox>(
+      sandbox::create({.labels = {{"suite", std::getenv("HF_SANDBOX_TEST_MARK")}}}));
+  static auto const kept = sb;
+  CHECK(sb->exec({"true"}).ok());
+  std::exit(0);
+}
+
+TEST_CASE("a sandbox alive at std::exit is ended", "[e2e]") {
+  using sandbox = local_sandbox<hf::curl_transport>;
+  std::string const mark = "exit-" + std::to_string(std::random_device{}());
+  std::string const self = std::filesystem::read_symlink("/proc/self/exe").string();
+  std::string const line = "HF_SANDBOX_TEST_MARK=" + mark + " '" + self +
+                           "' 'child: leaves through std::exit with a live sandbox' >/dev/null";
+  CHECK(std::system(line.c_str()) == 0);
+  CHECK(sandbox::list({{"suite", mark}}).empty());
 }
