@@ -122,7 +122,9 @@ inline constexpr std::size_t bootstrap_limit = std::size_t{900} << 10;
       out.volumes.push_back(std::move(bucket));
       break;
     }
-    case agent_source::kind::url: url = from.location(); break;
+    case agent_source::kind::url:
+      url = from.location();
+      break;
     case agent_source::kind::volume:
       file = from.mount().mount_path + "/" + from.path();
       out.volumes.push_back(from.mount());

@@ -6,7 +6,8 @@
 #include <hf/sandbox/http/transport.hpp>
 #include <hf/sandbox/http/transport_traits.hpp>
 
-#include <concepts>
+#include <memory>
+#include <type_traits>
 
 namespace hf::http {
 
@@ -14,10 +15,11 @@ namespace hf::http {
 /// transport's type is compiled once. The transport has to outlive it; copies refer to the same one.
 class transport_ref {
  public:
-  template <transport T>
-    requires(!std::same_as<T, transport_ref>)
-  explicit transport_ref(T& to)
-      : object_(&to),
+  // The concept itself would ask whether this class converts to itself.
+  template <class T>
+    requires(!std::is_const_v<T> && !std::is_same_v<T, transport_ref>)
+  transport_ref(T& through) noexcept
+      : object_(std::addressof(through)),
         send_([](void* object, request const& rq, response_sink& sink) {
           static_cast<T*>(object)->send(rq, sink);
         }),

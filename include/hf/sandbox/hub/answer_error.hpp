@@ -1,0 +1,112 @@
+#ifndef HF_SANDBOX_HUB_ANSWER_ERROR_HPP
+#define HF_SANDBOX_HUB_ANSWER_ERROR_HPP
+
+#include <hf/sandbox/agent/answer_error.hpp>
+#include <hf/sandbox/error.hpp>
+#include <hf/sandbox/http/response.hpp>
+
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
+#include <cstdlib>
+#include <string>
+#include <string_view>
+#include <utility>
+
+namespace hf::hub {
+
+/// Seconds after which the Hub wants to be asked again: `Retry-After`, else the `t=` of a
+/// `RateLimit` field whose window is used up (`"api";r=0;t=55`); negative when it did not say.
+[[nodiscard]] inline double retry_after_seconds(http::headers const& fields) {
+  double const after = detail::retry_after_seconds(fields);
+  if (after >= 0)
+    return after;
+  std::string const limit(fields.get("RateLimit"));
+  auto const at = limit.find("t=");
+  if (at == std::string::npos || (at != 0 && limit[at - 1] != ';' && limit[at - 1] != ' '))
+    return -1;
+  char* end = nullptr;
+  double const seconds = std::strtod(limit.c_str() + at + 2, &end);
+  return end == limit.c_str() + at + 2 || !(seconds >= 0) ? -1 : seconds;
+}
+
+/// The Hub's id for a request, for support questions; empty when it sent none.
+[[nodiscard]] inline std::string request_id(http::headers const& fields) {
+  for (char const* const name : {"X-Request-Id", "X-Amzn-Trace-Id", "X-Amz-Cf-Id"})
+    if (auto const id = fields.get(name); !id.empty())
+      return std::string(id);
+  return {};
+}
+
+/// What the Hub says went wrong: its `X-Error-Message`, else the body's `error` (a text or a list),
+/// `error_description` or `errors[].message`, else the body's start.
+[[nodiscard]] inline std::string error_text(http::response const& answer) {
+  if (auto const text = answer.fields.get("X-Error-Message"); !text.empty())
+    return std::string(text);
+  auto const body = nlohmann::json::parse(answer.body, nullptr, false);
+  std::string out;
+  auto const take = [&](nlohmann::json const& value) {
+    if (value.is_string())
+      out += (out.empty() ? "" : "; ") + value.get<std::string>();
+  };
+  if (body.is_object()) {
+    if (auto const it = body.find("error"); it != body.end()) {
+      if (it->is_array())
+        for (auto const& item : *it)
+          take(item);
+      take(*it);
+    }
+    if (auto const it = body.find("error_description"); it != body.end())
+      take(*it);
+    if (auto const it = body.find("errors"); it != body.end() && it->is_array())
+      for (auto const& item : *it)
+        if (item.is_object() && item.contains("message"))
+          take(item["message"]);
+  }
+  if (!out.empty())
+    return out;
+  return answer.body.substr(0, 500);
+}
+
+/// Replaces every occurrence of a secret; for texts that come from elsewhere and are shown.
+[[nodiscard]] inline std::string without_secret(std::string text, std::string_view secret) {
+  if (secret.size() < 4)
+    return text;
+  for (std::size_t at = 0; (at = text.find(secret, at)) != std::string::npos; at += 3)
+    text.replace(at, secret.size(), "***");
+  return text;
+}
+
+/// Turns an answer of the Hub with status >= 400 (or an unexpected redirect) into an error.
+/// `doing` names the call for people; `secret` is kept out of the text.
+[[nodiscard]] inline error answer_error(std::string_view doing, http::response const& answer,
+                                        std::string_view secret) {
+  error_details details;
+  details.http_status = answer.status;
+  details.where = hop::hub;
+  details.request_id = request_id(answer.fields);
+  details.retry_after_s = retry_after_seconds(answer.fields);
+  details.may_have_reached_peer = true;
+  errc code = detail::errc_of_status(answer.status);
+  if (answer.status == 408 || answer.status == 429 || answer.status >= 500)
+    details.retry = retry_advice::yes;
+
+  std::string message = "the Hugging Face Hub cannot " + std::string(doing) + ": ";
+  auto const text = error_text(answer);
+  message += text.empty() ? "no reason given" : text;
+  message += " (HTTP " + std::to_string(answer.status);
+  if (auto const named = answer.fields.get("X-Error-Code"); !named.empty())
+    message += ", " + std::string(named);
+  if (!details.request_id.empty())
+    message += ", request " + details.request_id;
+  message += ")";
+  if (code == errc::unauthenticated)
+    message += "; check the token (`hf auth whoami`, HF_TOKEN)";
+  if (code == errc::quota_exceeded)
+    message += "; jobs need credit: https://huggingface.co/settings/billing";
+  return error(code, without_secret(std::move(message), secret), std::move(details));
+}
+
+}  // namespace hf::hub
+
+#endif

@@ -1,0 +1,160 @@
+#ifndef HF_SANDBOX_HUB_CLIENT_HPP
+#define HF_SANDBOX_HUB_CLIENT_HPP
+
+#include <hf/sandbox/error.hpp>
+#include <hf/sandbox/http/fetch.hpp>
+#include <hf/sandbox/http/transport_ref.hpp>
+#include <hf/sandbox/http/url.hpp>
+#include <hf/sandbox/hub/answer_error.hpp>
+#include <hf/sandbox/hub/credentials.hpp>
+#include <hf/sandbox/hub/retry.hpp>
+
+#include <nlohmann/json.hpp>
+
+#include <chrono>
+#include <optional>
+#include <string>
+#include <utility>
+
+namespace hf::hub {
+
+/// How to reach the Hub, and as whom.
+struct settings {
+  /// Access token; empty: found as `find_token` says, anew at every call.
+  std::string token = {};
+  /// Base URL; empty: `HF_ENDPOINT`, else "https://huggingface.co".
+  std::string endpoint = {};
+  /// Repetition of calls that can do no harm twice.
+  retry_policy retries = {};
+  /// TLS settings for the Hub and the Jobs proxy; empty fields: the transport's own.
+  http::tls_settings tls = {};
+  /// Where variables are read from.
+  environment env = process_environment();
+};
+
+/// One call of the Hub's API.
+struct api_call {
+  /// What it does, for error texts: "start the job".
+  std::string doing = {};
+  std::string method = "GET";
+  /// Path and query below the endpoint, or an absolute URL of the same origin.
+  std::string target = {};
+  /// JSON body; nothing: none.
+  std::optional<nlohmann::json> body = {};
+  /// Doing it twice is harmless: transient failures are repeated.
+  bool repeatable = true;
+  stop_token stop = {};
+  /// By when the call and its repetitions have to be over.
+  std::optional<std::chrono::steady_clock::time_point> deadline = {};
+  /// Longest silence.
+  std::chrono::milliseconds stall_timeout{60'000};
+};
+
+/// Speaks HTTP with the Hub: credentials, user agent, error mapping, repetition.
+///
+/// Holds values only; safe for concurrent use.
+class client {
+ public:
+  explicit client(hub::settings how = {}) : settings_(std::move(how)) {}
+
+  [[nodiscard]] hub::settings const& settings() const noexcept { return settings_; }
+  [[nodiscard]] std::string endpoint() const {
+    return endpoint_url(settings_.endpoint, settings_.env);
+  }
+  [[nodiscard]] std::string token() const { return require_token(settings_.token, settings_.env); }
+
+  /// The request for a call, with credentials. Throws `errc::offline`, `errc::unauthenticated`, and
+  /// `errc::protocol_error` for a URL that leaves the Hub's origin.
+  [[nodiscard]] http::request prepare(api_call const& call, std::string const& token) const {
+    if (is_offline(settings_.env))
+      throw error(errc::offline, "cannot " + call.doing + ": HF_HUB_OFFLINE is set");
+    http::request rq;
+    rq.method = call.method;
+    auto const base = endpoint();
+    if (!call.target.empty() && call.target.front() == '/') {
+      rq.url = base + call.target;
+    } else {
+      rq.url = call.target;
+      if (http::parse_url(rq.url).origin() != http::parse_url(base).origin())
+        throw error(errc::protocol_error, "the Hugging Face Hub names a continuation elsewhere");
+    }
+    require_safe_scheme(base);
+    rq.fields.add("Authorization", "Bearer " + token);
+    rq.fields.add("User-Agent", user_agent(settings_.env));
+    rq.fields.add("Accept", "application/json");
+    if (call.body) {
+      rq.fields.add("Content-Type", "application/json");
+      rq.body = dump(call);
+    } else if (call.method == "POST" || call.method == "PUT") {
+      rq.body = std::string();
+    }
+    rq.stop = call.stop;
+    rq.deadline = call.deadline;
+    rq.stall_timeout = call.stall_timeout;
+    rq.tls = settings_.tls;
+    return rq;
+  }
+
+  /// Performs a call; any status but 2xx is an error.
+  http::response perform(http::transport_ref through, api_call const& call) const {
+    retry_loop tries(settings_.retries, call.deadline);
+    for (;;) {
+      auto const secret = token();
+      try {
+        auto answer = http::fetch(through, prepare(call, secret));
+        if (answer.status >= 200 && answer.status < 300)
+          return answer;
+        throw answer_error(call.doing, answer, secret);
+      } catch (error const& failure) {
+        if (!call.repeatable || !is_transient(failure) || !tries.wait(failure, call.stop))
+          throw;
+      }
+    }
+  }
+
+  /// Performs a call whose answer is JSON. `errc::protocol_error` when it is not.
+  [[nodiscard]] nlohmann::json perform_json(http::transport_ref through,
+                                            api_call const& call) const {
+    return parse_json(call.doing, perform(through, call));
+  }
+
+  [[nodiscard]] static nlohmann::json parse_json(std::string const& doing,
+                                                 http::response const& answer) {
+    auto json = nlohmann::json::parse(answer.body, nullptr, false);
+    if (json.is_discarded()) {
+      error_details details;
+      details.http_status = answer.status;
+      details.where = hop::hub;
+      details.request_id = request_id(answer.fields);
+      details.may_have_reached_peer = true;
+      throw error(errc::protocol_error,
+                  "cannot " + doing + ": the Hugging Face Hub answered without JSON",
+                  std::move(details));
+    }
+    return json;
+  }
+
+ private:
+  static std::string dump(api_call const& call) {
+    try {
+      return call.body->dump();
+    } catch (nlohmann::json::exception const&) {
+      throw error(errc::invalid_argument, "cannot " + call.doing + ": a text is not UTF-8");
+    }
+  }
+
+  /// A token never travels in clear over a network.
+  static void require_safe_scheme(std::string const& base) {
+    auto const url = http::parse_url(base);
+    if (!url.tls() && !http::is_loopback_host(url.host))
+      throw error(errc::invalid_argument,
+                  "the Hub's endpoint must be https (http only on the loopback interface): " +
+                      url.origin());
+  }
+
+  hub::settings settings_;
+};
+
+}  // namespace hf::hub
+
+#endif

@@ -1,0 +1,101 @@
+#ifndef HF_SANDBOX_HUB_JOB_REQUEST_HPP
+#define HF_SANDBOX_HUB_JOB_REQUEST_HPP
+
+#include <hf/sandbox/error.hpp>
+#include <hf/sandbox/options.hpp>
+
+#include <nlohmann/json.hpp>
+
+#include <chrono>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace hf::hub {
+
+/// What job to start (the body of `POST /api/jobs/{namespace}`).
+struct job_request {
+  std::vector<std::string> command = {};
+  std::vector<std::string> arguments = {};
+  std::map<std::string, std::string> environment = {};
+  std::map<std::string, std::string> secrets = {};
+  std::string flavor = "cpu-basic";
+  /// A container image, or a Space ("hf.co/spaces/<id>").
+  std::string image = {};
+  std::optional<std::chrono::seconds> timeout = {};
+  std::map<std::string, std::string> labels = {};
+  std::vector<volume> volumes = {};
+  /// Ports that the Jobs proxy serves.
+  std::vector<std::uint16_t> expose = {};
+};
+
+/// The Space's id when an image names one ("hf.co/spaces/a/b", "huggingface.co/spaces/a/b", either
+/// behind "https://"); nothing for an ordinary image.
+[[nodiscard]] inline std::optional<std::string> space_of_image(std::string_view image) {
+  constexpr std::string_view scheme = "https://";
+  if (image.substr(0, scheme.size()) == scheme)
+    image.remove_prefix(scheme.size());
+  for (std::string_view const prefix : {"hf.co/spaces/", "huggingface.co/spaces/"})
+    if (image.substr(0, prefix.size()) == prefix)
+      return std::string(image.substr(prefix.size()));
+  return std::nullopt;
+}
+
+/// Refuses labels that the Hub would refuse: keys and values have 1 to 100 (values: 0 to 100)
+/// characters of `[A-Za-z0-9._-]`. Throws `errc::invalid_argument`.
+inline void check_labels(std::map<std::string, std::string> const& labels) {
+  auto const fits = [](std::string_view text) {
+    constexpr std::string_view plain =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-";
+    return text.size() <= 100 && text.find_first_not_of(plain) == std::string_view::npos;
+  };
+  for (auto const& [key, value] : labels)
+    if (key.empty() || !fits(key) || !fits(value))
+      throw error(errc::invalid_argument, "label '" + key +
+                                              "': keys and values have at most 100 characters of "
+                                              "[A-Za-z0-9._-]");
+}
+
+/// The JSON body; what is not set is left out.
+[[nodiscard]] inline nlohmann::json to_json(job_request const& job) {
+  nlohmann::json out{{"command", job.command},
+                     {"arguments", job.arguments},
+                     {"environment", job.environment},
+                     {"flavor", job.flavor}};
+  if (auto space = space_of_image(job.image))
+    out["spaceId"] = *std::move(space);
+  else
+    out["dockerImage"] = job.image;
+  if (!job.secrets.empty())
+    out["secrets"] = job.secrets;
+  if (job.timeout)
+    out["timeoutSeconds"] = job.timeout->count();
+  if (!job.labels.empty())
+    out["labels"] = job.labels;
+  if (!job.expose.empty())
+    out["expose"] = nlohmann::json{{"ports", job.expose}};
+  if (!job.volumes.empty()) {
+    auto volumes = nlohmann::json::array();
+    for (auto const& from : job.volumes) {
+      nlohmann::json item{
+          {"type", from.type}, {"source", from.source}, {"mountPath", from.mount_path}};
+      if (!from.revision.empty())
+        item["revision"] = from.revision;
+      if (!from.path.empty())
+        item["path"] = from.path;
+      if (from.read_only)
+        item["readOnly"] = *from.read_only;
+      volumes.push_back(std::move(item));
+    }
+    out["volumes"] = std::move(volumes);
+  }
+  return out;
+}
+
+}  // namespace hf::hub
+
+#endif

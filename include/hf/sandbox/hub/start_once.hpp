@@ -1,0 +1,163 @@
+#ifndef HF_SANDBOX_HUB_START_ONCE_HPP
+#define HF_SANDBOX_HUB_START_ONCE_HPP
+
+#include <hf/sandbox/hub/jobs.hpp>
+
+#include <chrono>
+#include <optional>
+#include <string>
+#include <utility>
+
+namespace hf::hub {
+
+/// The label by which a job is found whose start was not answered.
+inline constexpr char const* operation_label = "hf-sandbox-op";
+
+/// A started job.
+struct started_job {
+  job_info job = {};
+  /// An attempt before this one was not answered: it may still turn into a second job.
+  bool ambiguous = false;
+};
+
+/// Ends every job that carries the operation id but the one with the id `except`. For clearing up:
+/// has its own time limit and cannot be cancelled. Throws what the last failed call threw.
+inline void cancel_operation(jobs const& api, http::transport_ref through,
+                             std::string const& name_space, std::string const& operation,
+                             std::string const& except = {}) {
+  call_limits limits;
+  limits.deadline = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+  for (auto const& job : api.list(through, name_space, {}, {{operation_label, operation}}, limits))
+    if (job.id != except && !job.ended())
+      api.cancel(through, name_space, job.id, limits);
+}
+
+/// Starts a job exactly once. The request must carry `operation_label` with an id of its own.
+///
+/// A refusal that cannot have started anything is repeated when it is transient (429, no
+/// connection). When nobody can tell whether the job was started (no answer, 5xx), the Hub is asked
+/// for jobs with that id: one that is there is adopted, else the start is tried again. Whatever
+/// fails in the end, jobs with that id are cancelled; if not even that can be done,
+/// `errc::outcome_unknown` names the label.
+class job_starter {
+ public:
+  job_starter(jobs const& api, http::transport_ref through, std::string name_space,
+              job_request request)
+      : api_(api),
+        through_(through),
+        name_space_(std::move(name_space)),
+        request_(std::move(request)),
+        operation_(request_.labels.at(operation_label)) {}
+
+  [[nodiscard]] started_job start(call_limits const& limits) {
+    retry_loop tries(api_.hub_client().settings().retries, limits.deadline);
+    bool ambiguous = false;
+    for (;;) {
+      try {
+        return {api_.start(through_, name_space_, request_, limits), ambiguous};
+      } catch (error const& failure) {
+        if (is_refusal(failure)) {
+          if (is_transient(failure) && wait(tries, failure, limits, ambiguous))
+            continue;
+          give_up(failure, ambiguous);
+        }
+        ambiguous = true;
+        if (failure.kind() == errc::cancelled)
+          give_up(failure, ambiguous);
+        if (auto found = find(failure, limits))
+          return {*std::move(found), true};
+        if (!wait(tries, failure, limits, ambiguous))
+          give_up(failure, ambiguous);
+      } catch (...) {
+        undo_quietly();
+        throw;
+      }
+    }
+  }
+
+ private:
+  using milliseconds = std::chrono::milliseconds;
+
+  /// Whether the failure proves that no job was started.
+  [[nodiscard]] static bool is_refusal(error const& failure) noexcept {
+    int const status = failure.http_status();
+    if (status >= 400)
+      return status < 500 && status != 408;
+    return status == 0 && !failure.may_have_reached_peer() &&
+           failure.kind() != errc::protocol_error && failure.kind() != errc::internal;
+  }
+
+  bool wait(retry_loop& tries, error const& failure, call_limits const& limits, bool ambiguous) {
+    try {
+      return tries.wait(failure, limits.stop);
+    } catch (error const& cancelled) {
+      give_up(cancelled, ambiguous);
+    }
+  }
+
+  /// Looks for the job a few times: the Hub may need a moment to list it.
+  std::optional<job_info> find(error const& failure, call_limits const& limits) {
+    auto const step = api_.hub_client().settings().retries.first / 2;
+    try {
+      for (int look = 0; look < 3; ++look) {
+        if (look > 0 && !detail::sleep_for(step * look, limits.stop))
+          throw error(errc::cancelled, "starting a job was cancelled");
+        for (auto const& job :
+             api_.list(through_, name_space_, {}, {{operation_label, operation_}}, limits))
+          return job;
+      }
+    } catch (error const& second) {
+      if (second.kind() == errc::cancelled)
+        give_up(second, true);
+      give_up(failure, true);
+    }
+    return std::nullopt;
+  }
+
+  [[noreturn]] void give_up(error const& failure, bool ambiguous) {
+    if (!ambiguous)
+      throw failure;
+    try {
+      auto const step = api_.hub_client().settings().retries.first / 2;
+      for (int look = 0; look < 3; ++look) {
+        if (look > 0)
+          detail::sleep_for(step * look, {});
+        cancel_operation(api_, through_, name_space_, operation_);
+      }
+    } catch (error const& second) {
+      auto details = failure.details();
+      throw error(errc::outcome_unknown,
+                  std::string(failure.what()) +
+                      "; whether a job was started is not known, and clearing up failed (" +
+                      second.what() + "): look for a job with the label " + operation_label + "=" +
+                      operation_,
+                  std::move(details));
+    }
+    throw failure;
+  }
+
+  void undo_quietly() noexcept {
+    try {
+      cancel_operation(api_, through_, name_space_, operation_);
+    } catch (...) {
+      // The first failure is the one to report.
+    }
+  }
+
+  jobs const& api_;
+  http::transport_ref through_;
+  std::string name_space_;
+  job_request request_;
+  std::string operation_;
+};
+
+/// `job_starter` as one call.
+[[nodiscard]] inline started_job start_once(jobs const& api, http::transport_ref through,
+                                            std::string const& name_space, job_request request,
+                                            call_limits const& limits = {}) {
+  return job_starter(api, through, name_space, std::move(request)).start(limits);
+}
+
+}  // namespace hf::hub
+
+#endif

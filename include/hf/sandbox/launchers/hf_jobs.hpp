@@ -1,0 +1,328 @@
+#ifndef HF_SANDBOX_LAUNCHERS_HF_JOBS_HPP
+#define HF_SANDBOX_LAUNCHERS_HF_JOBS_HPP
+
+#include <hf/sandbox/agent/agent_source.hpp>
+#include <hf/sandbox/error.hpp>
+#include <hf/sandbox/http/transport_ref.hpp>
+#include <hf/sandbox/hub/job_streams.hpp>
+#include <hf/sandbox/hub/jobs.hpp>
+#include <hf/sandbox/hub/sandbox_job.hpp>
+#include <hf/sandbox/hub/sandbox_request.hpp>
+#include <hf/sandbox/hub/start_once.hpp>
+#include <hf/sandbox/hub/telemetry.hpp>
+#include <hf/sandbox/launchers/hf_jobs_options.hpp>
+#include <hf/sandbox/launchers/hf_jobs_start.hpp>
+#include <hf/sandbox/launchers/launcher.hpp>
+
+#include <chrono>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace hf {
+
+/// Starts sandboxes as Hugging Face Jobs.
+///
+/// Every call blocks and talks to the Hub (`HF_ENDPOINT`) with the caller's token; failures carry
+/// `hop::hub` and the Hub's request id. Calls may come from several threads at once. A transport
+/// that was given to `launch` or `stop` must outlive the launcher, because usage events are sent
+/// through it from a thread (see `hf_jobs_options::telemetry`); `basic_client` sees to that.
+class hf_jobs_launcher {
+ public:
+  explicit hf_jobs_launcher(hf_jobs_options options = {})
+      : state_(std::make_unique<state>(std::move(options))) {}
+
+  /// Starts a job whose agent answers. Throws `launch_error` (`launch_failed`, `start_timed_out`)
+  /// with the job's last lines, `unauthenticated`, `permission_denied`, `quota_exceeded`,
+  /// `rate_limited`, `unsupported` (with the option's name), `cancelled`, `offline`; whatever it
+  /// throws, no job is left running. `outcome_unknown` says that this could not be made sure.
+  template <transport T>
+  instance launch(T& through, launch_options const& options) {
+    return launch_job(http::transport_ref(through), options);
+  }
+
+  /// Looks a sandbox up by "id" or "namespace/id"; also one that the official client made. Throws
+  /// `not_found` for a job that does not exist or is no sandbox, `unsupported` for the host of
+  /// pooled sandboxes and for a pooled id ("host.local").
+  template <transport T>
+  instance inspect(T& through, std::string const& id) {
+    auto const at = locate(through, id);
+    auto const job = state_->api.inspect(through, at.name_space, at.job);
+    require_dedicated(job);
+    return describe(job, id);
+  }
+
+  /// The dedicated sandboxes of the namespace that have not ended and carry all the labels.
+  template <transport T>
+  std::vector<instance> list(T& through, label_filter const& filter) {
+    auto labels = filter;
+    labels[hub::sandbox_label] = "1";
+    labels.emplace(hub::mode_label, "dedicated");
+    auto const& own = state_->options.name_space;
+    auto const name_space = own.empty() ? default_namespace(through) : own;
+    std::vector<instance> out;
+    for (auto const& job : state_->api.list(through, name_space, {"RUNNING", "SCHEDULING"}, labels))
+      if (!job.label(hub::nonce_label).empty())
+        out.push_back(describe(job, own.empty() ? job.id : own + "/" + job.id));
+    return out;
+  }
+
+  /// Cancels the job. One that has ended, or does not exist, is not an error.
+  template <transport T>
+  void stop(T& through, std::string const& id) {
+    stop(through, id, end_reason::user);
+  }
+  /// The same; the reason goes into the usage event.
+  template <transport T>
+  void stop(T& through, std::string const& id, end_reason reason) {
+    stop_job(http::transport_ref(through), id, reason);
+  }
+
+  /// The last 100 lines that the job printed. Takes up to 5 s while the job runs.
+  template <transport T>
+  std::string logs(T& through, std::string const& id) {
+    auto const at = locate(through, id);
+    return hub::joined(hub::log_tail(state_->api, through, at.name_space, at.job, 100));
+  }
+  /// Hands on every line that the job printed and prints, until it ends or `on_line` returns false.
+  template <transport T>
+  void follow_logs(T& through, std::string const& id,
+                   std::function<bool(std::string const&)> const& on_line, stop_token stop = {}) {
+    auto const at = locate(through, id);
+    hub::follow_logs(state_->api, through, at.name_space, at.job, on_line,
+                     {std::move(stop), std::nullopt});
+  }
+
+  /// Hands on the job's resource use about once a second, until it ends or `on_sample` returns
+  /// false.
+  template <transport T>
+  void metrics(T& through, std::string const& id,
+               std::function<bool(hub::job_metrics const&)> const& on_sample,
+               stop_token stop = {}) {
+    auto const at = locate(through, id);
+    hub::follow_metrics(state_->api, through, at.name_space, at.job, on_sample,
+                        {std::move(stop), std::nullopt});
+  }
+
+  /// The user's labels of a sandbox (without those that begin with "hf-sandbox").
+  template <transport T>
+  std::map<std::string, std::string> labels(T& through, std::string const& id) {
+    auto const at = locate(through, id);
+    auto found = state_->api.inspect(through, at.name_space, at.job).labels;
+    std::erase_if(found, [](auto const& label) { return is_reserved(label.first); });
+    return found;
+  }
+  /// Replaces the user's labels of a sandbox; the reserved ones stay. Throws `invalid_argument` for
+  /// reserved keys and for what the Hub does not accept.
+  template <transport T>
+  void labels(T& through, std::string const& id,
+              std::map<std::string, std::string> const& replacement) {
+    for (auto const& [key, value] : replacement)
+      if (is_reserved(key))
+        throw error(errc::invalid_argument,
+                    "labels: keys that begin with 'hf-sandbox' are reserved: " + key);
+    hub::check_labels(replacement);
+    auto const at = locate(through, id);
+    auto all = state_->api.inspect(through, at.name_space, at.job).labels;
+    std::erase_if(all, [](auto const& label) { return !is_reserved(label.first); });
+    all.insert(replacement.begin(), replacement.end());
+    state_->api.set_labels(through, at.name_space, at.job, all);
+  }
+
+  /// What jobs can run on (`launch_options::flavor`) and what it costs.
+  template <transport T>
+  std::vector<hub::hardware> hardware(T& through) {
+    return state_->api.list_hardware(through);
+  }
+
+  /// Whom the token belongs to; asked once per token.
+  template <transport T>
+  hub::identity who_am_i(T& through) {
+    return identify(http::transport_ref(through));
+  }
+
+ private:
+  using clock = std::chrono::steady_clock;
+
+  struct session {
+    std::string id;
+    clock::time_point started;
+  };
+
+  struct state {
+    explicit state(hf_jobs_options how)
+        : options(std::move(how)),
+          api(hub::client(
+              {options.token, options.endpoint, options.retries, options.tls, options.env})) {}
+
+    hf_jobs_options options;
+    hub::jobs api;
+    std::mutex mutex;
+    /// By the token's digest.
+    std::map<std::string, hub::identity> identities;
+    /// Of the sandboxes that were launched here, by job id.
+    std::map<std::string, session> sessions;
+    hub::telemetry_sender telemetry;
+  };
+
+  [[nodiscard]] static bool is_reserved(std::string const& label) {
+    return label.compare(0, 10, hub::sandbox_label) == 0;
+  }
+
+  [[nodiscard]] hub::identity identify(http::transport_ref through,
+                                       hub::call_limits const& limits = {}) {
+    auto const key = detail::sha256_hex(state_->api.hub_client().token());
+    {
+      std::lock_guard const lock(state_->mutex);
+      if (auto const it = state_->identities.find(key); it != state_->identities.end())
+        return it->second;
+    }
+    auto const found = state_->api.who_am_i(through, limits);
+    std::lock_guard const lock(state_->mutex);
+    return state_->identities[key] = found;
+  }
+
+  [[nodiscard]] std::string default_namespace(http::transport_ref through,
+                                              hub::call_limits const& limits = {}) {
+    return identify(through, limits).name;
+  }
+
+  [[nodiscard]] hub::sandbox_id locate(http::transport_ref through, std::string const& id) {
+    auto at = hub::parse_sandbox_id(id);
+    if (at.name_space.empty())
+      at.name_space = state_->options.name_space;
+    if (at.name_space.empty())
+      at.name_space = default_namespace(through);
+    return at;
+  }
+
+  static void require_dedicated(hub::job_info const& job) {
+    if (job.label(hub::sandbox_label) != "1" || job.label(hub::nonce_label).empty())
+      throw error(errc::not_found, "job " + job.id + " is not a sandbox");
+    if (job.label(hub::mode_label) == "pool")
+      throw error(errc::unsupported,
+                  "job " + job.id +
+                      " is the host of pooled sandboxes, which have ids of the form "
+                      "'<host>.<local id>'; connecting to those is not supported yet");
+  }
+
+  [[nodiscard]] instance describe(hub::job_info const& job, std::string const& id) const {
+    instance out;
+    out.id = id;
+    out.labels = job.labels;
+    out.message = job.message.empty() ? job.stage : job.stage + ": " + job.message;
+    out.phase = job.ended() ? phase::ended : job.running() ? phase::running : phase::starting;
+    if (!job.ended())
+      out.endpoint = hub::agent_endpoint(job, state_->api.hub_client());
+    return out;
+  }
+
+  [[nodiscard]] agent_source source() const {
+    auto const& o = state_->options;
+    if (o.agent)
+      return *o.agent;
+    auto url = hub::value_of(o.env, "HF_SANDBOX_AGENT_URL");
+    auto sha256 = hub::value_of(o.env, "HF_SANDBOX_AGENT_SHA256");
+    if (url.empty() && sha256.empty())
+      return agent_source::official();
+    if (url.empty() || sha256.empty())
+      throw error(errc::invalid_argument,
+                  "HF_SANDBOX_AGENT_URL and HF_SANDBOX_AGENT_SHA256 must be set together");
+    return agent_source::url(std::move(url), std::move(sha256));
+  }
+
+  instance launch_job(http::transport_ref through, launch_options const& options) {
+    auto const& hub = state_->api.hub_client();
+    auto const deadline = clock::now() + options.start_timeout;
+    hub::call_limits const limits{options.stop, deadline};
+    hub::check_launch_options(options);
+    auto const agent = source();
+    auto const token = hub.token();
+    auto request = hub::make_sandbox_request(options, agent, hub.endpoint(), token);
+
+    auto name_space = options.name_space.empty() ? state_->options.name_space : options.name_space;
+    bool const named = !name_space.empty();
+    if (!named)
+      name_space = default_namespace(through, limits);
+    detail::hf_jobs_start start(state_->api, through, name_space, token, options.on_progress);
+    auto ready =
+        start.run(std::move(request), limits,
+                  agent.what() == agent_source::kind::official ? wire::protocol_version : 2);
+    auto const job_id = ready.id;
+    if (named)
+      ready.id = name_space + "/" + ready.id;
+    report_created(through, job_id, options);
+    return ready;
+  }
+
+  void stop_job(http::transport_ref through, std::string const& id, end_reason reason) {
+    auto const at = locate(through, id);
+    hub::call_limits limits;
+    limits.deadline = clock::now() + std::chrono::seconds(60);
+    state_->api.cancel(through, at.name_space, at.job, limits);
+    report_ended(through, at.job, reason);
+  }
+
+  [[nodiscard]] bool telemetry_on() const {
+    return state_->options.telemetry && hub::telemetry_allowed(state_->options.env);
+  }
+
+  void report_created(http::transport_ref through, std::string const& job,
+                      launch_options const& options) noexcept {
+    try {
+      if (!telemetry_on())
+        return;
+      session const made{detail::random_hex(16), clock::now()};
+      {
+        std::lock_guard const lock(state_->mutex);
+        state_->sessions[job] = made;
+      }
+      state_->telemetry.send(
+          through, state_->api.hub_client().endpoint(), state_->options.tls,
+          hub::create_event(made.id, options.flavor.empty() ? hub::default_flavor : options.flavor,
+                            options.timeout.value_or(hub::default_timeout),
+                            options.forward_hf_token));
+    } catch (...) {
+      // Usage events never fail a call.
+    }
+  }
+
+  void report_ended(http::transport_ref through, std::string const& job,
+                    end_reason reason) noexcept {
+    try {
+      session ended;
+      {
+        std::lock_guard const lock(state_->mutex);
+        auto const it = state_->sessions.find(job);
+        if (it == state_->sessions.end())
+          return;
+        ended = std::move(it->second);
+        state_->sessions.erase(it);
+      }
+      if (!telemetry_on())
+        return;
+      auto const lived =
+          std::chrono::duration_cast<std::chrono::seconds>(clock::now() - ended.started);
+      state_->telemetry.send(through, state_->api.hub_client().endpoint(), state_->options.tls,
+                             hub::terminate_event(ended.id, lived,
+                                                  reason == end_reason::user         ? "user"
+                                                  : reason == end_reason::destructor ? "destructor"
+                                                                                     : "atexit"));
+      // Exit handlers are the last chance: the launcher itself may never be destroyed.
+      if (reason == end_reason::atexit)
+        state_->telemetry.flush();
+    } catch (...) {
+      // As above.
+    }
+  }
+
+  std::unique_ptr<state> state_;
+};
+
+}  // namespace hf
+
+#endif

@@ -1,0 +1,237 @@
+#ifndef HF_SANDBOX_LAUNCHERS_HF_JOBS_START_HPP
+#define HF_SANDBOX_LAUNCHERS_HF_JOBS_START_HPP
+
+#include <hf/sandbox/agent/health.hpp>
+#include <hf/sandbox/agent/ready.hpp>
+#include <hf/sandbox/detail/backoff.hpp>
+#include <hf/sandbox/detail/sleep.hpp>
+#include <hf/sandbox/error.hpp>
+#include <hf/sandbox/hub/job_streams.hpp>
+#include <hf/sandbox/hub/jobs.hpp>
+#include <hf/sandbox/hub/sandbox_job.hpp>
+#include <hf/sandbox/hub/sandbox_request.hpp>
+#include <hf/sandbox/hub/start_once.hpp>
+#include <hf/sandbox/launchers/launcher.hpp>
+
+#include <algorithm>
+#include <chrono>
+#include <functional>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace hf::detail {
+
+/// One start of a sandbox job: begins it, waits for its agent, and undoes it when anything fails.
+class hf_jobs_start {
+ public:
+  hf_jobs_start(hub::jobs const& api, http::transport_ref through, std::string name_space,
+                std::string hf_token, std::function<void(std::string const&)> on_progress)
+      : api_(api),
+        through_(through),
+        name_space_(std::move(name_space)),
+        hf_token_(std::move(hf_token)),
+        on_progress_(std::move(on_progress)) {}
+
+  /// Returns a machine whose agent answers, or throws with no job left.
+  [[nodiscard]] instance run(hub::sandbox_request request, hub::call_limits const& limits,
+                             int minimum_protocol) {
+    nonce_ = request.nonce;
+    hub::started_job started;
+    try {
+      started = hub::start_once(api_, through_, name_space_, request.job, limits);
+    } catch (error const& failure) {
+      if (failure.kind() == errc::request_timed_out && expired(limits))
+        throw launch_error(
+            errc::start_timed_out,
+            std::string("the job was not accepted within start_timeout: ") + failure.what(),
+            "start", {}, failure.details());
+      throw;
+    }
+    job_id_ = started.job.id;
+    stage_ = started.job.stage;
+    try {
+      progress("job " + started.job.id + " was accepted");
+      auto ready = wait(std::move(started.job), limits, minimum_protocol);
+      if (started.ambiguous)
+        hub::cancel_operation(api_, through_, name_space_, request.operation, ready.id);
+      return ready;
+    } catch (error const& failure) {
+      undo(failure, started, request.operation);
+    } catch (...) {
+      (void)cancel_all(started, request.operation);
+      throw;
+    }
+  }
+
+ private:
+  using clock = std::chrono::steady_clock;
+  using milliseconds = std::chrono::milliseconds;
+
+  static constexpr milliseconds look_interval{2000};
+  static constexpr milliseconds probe_timeout{5000};
+
+  void progress(std::string const& line) const {
+    if (on_progress_)
+      on_progress_(line);
+  }
+
+  [[nodiscard]] static bool expired(hub::call_limits const& limits) {
+    return limits.deadline && clock::now() >= *limits.deadline;
+  }
+
+  /// Polls the agent, and the job at most every 2 s.
+  [[nodiscard]] instance wait(hub::job_info job, hub::call_limits const& limits,
+                              int minimum_protocol) {
+    // The proxy URL needs the nonce's token, and a create answer may leave the labels out.
+    job.labels[hub::nonce_label] = nonce_;
+    backoff pauses(milliseconds(100), milliseconds(1000));
+    auto next_look = clock::now() + look_interval;
+    int refusals = 0;
+    for (;;) {
+      if (job.ended())
+        throw error(errc::launch_failed,
+                    "job " + job.id + " ended before its agent answered: " + describe(job));
+      auto const to = hub::agent_endpoint(job, api_.hub_client());
+      if (to) {
+        if (auto health = probe(*to, job, limits, refusals)) {
+          check_protocol(*health, minimum_protocol);
+          progress("the agent of job " + job.id + " answers");
+          instance out;
+          out.id = job.id;
+          out.phase = phase::running;
+          out.endpoint = *to;
+          out.labels = std::move(job.labels);
+          out.message = job.stage;
+          out.health = std::move(health);
+          return out;
+        }
+      }
+      if (expired(limits))
+        throw error(errc::start_timed_out, "the agent of job " + job.id +
+                                               " did not answer within start_timeout; the job is " +
+                                               describe(job));
+      if (clock::now() >= next_look) {
+        auto const before = job.stage;
+        job = look(job.id, limits);
+        job.labels[hub::nonce_label] = nonce_;
+        stage_ = job.stage;
+        next_look = clock::now() + look_interval;
+        if (job.stage != before)
+          progress("job " + job.id + " is " + describe(job));
+        if (job.ended())
+          continue;
+      }
+      auto until = clock::now() + (to ? pauses.next() : look_interval);
+      until = (std::min)(until, next_look);
+      if (limits.deadline)
+        until = (std::min)(until, *limits.deadline);
+      if (!sleep_until(until, limits.stop))
+        throw error(errc::cancelled, "starting a sandbox was cancelled");
+    }
+  }
+
+  /// Asks the agent once; nothing while it is not up. A proxy that keeps refusing the credential of
+  /// a running job will not change its mind.
+  [[nodiscard]] std::optional<agent_health> probe(endpoint const& to, hub::job_info const& job,
+                                                  hub::call_limits const& limits, int& refusals) {
+    auto timeout = probe_timeout;
+    if (limits.deadline)
+      timeout = (std::min)(
+          timeout, std::chrono::duration_cast<milliseconds>(*limits.deadline - clock::now()));
+    if (timeout.count() <= 0)
+      return std::nullopt;
+    try {
+      auto health = probe_health(through_, to, timeout, limits.stop);
+      refusals = 0;
+      return health;
+    } catch (error const& failure) {
+      bool const refused =
+          failure.kind() == errc::unauthenticated || failure.kind() == errc::permission_denied;
+      if (!refused || (job.running() && ++refusals >= 5))
+        throw;
+      return std::nullopt;
+    }
+  }
+
+  [[nodiscard]] hub::job_info look(std::string const& id, hub::call_limits const& limits) {
+    try {
+      return api_.inspect(through_, name_space_, id, limits);
+    } catch (error const& failure) {
+      // Not reaching the Hub is not a reason to give up while there is time.
+      if (!hub::is_transient(failure) || expired(limits))
+        throw;
+    }
+    hub::job_info unknown;
+    unknown.id = id;
+    unknown.stage = stage_;
+    return unknown;
+  }
+
+  static void check_protocol(agent_health const& health, int minimum) {
+    if (health.protocol < minimum)
+      throw error(errc::unsupported, "the agent in the job speaks protocol " +
+                                         std::to_string(health.protocol) + ", at least " +
+                                         std::to_string(minimum) + " is needed");
+  }
+
+  [[nodiscard]] static std::string describe(hub::job_info const& job) {
+    return job.message.empty() ? job.stage : job.stage + " (" + job.message + ")";
+  }
+
+  /// Cancels what was started; the reason why that failed, or an empty text.
+  [[nodiscard]] std::string cancel_all(hub::started_job const& started,
+                                       std::string const& operation) {
+    hub::call_limits limits;
+    limits.deadline = clock::now() + std::chrono::seconds(30);
+    try {
+      api_.cancel(through_, name_space_, job_id_, limits);
+      if (started.ambiguous)
+        hub::cancel_operation(api_, through_, name_space_, operation);
+      return {};
+    } catch (std::exception const& failure) {
+      return failure.what();
+    }
+  }
+
+  [[noreturn]] void undo(error const& failure, hub::started_job const& started,
+                         std::string const& operation) {
+    auto const not_cancelled = cancel_all(started, operation);
+    auto kind = failure.kind();
+    if (kind == errc::cancelled && not_cancelled.empty())
+      throw failure;
+    std::string message = failure.what();
+    if (!not_cancelled.empty())
+      message += "; and job " + job_id_ + " could not be cancelled: " + not_cancelled;
+    throw launch_error(kind, message, stage_,
+                       kind == errc::cancelled ? std::string() : last_lines(), failure.details());
+  }
+
+  /// The job's last 20 lines, without secrets; empty when they cannot be had.
+  [[nodiscard]] std::string last_lines() const {
+    hub::call_limits limits;
+    limits.deadline = clock::now() + std::chrono::seconds(10);
+    try {
+      auto text = hub::joined(
+          hub::log_tail(api_, through_, name_space_, job_id_, 20, limits, milliseconds(2000)));
+      return hub::without_secret(hub::without_secret(std::move(text), hf_token_),
+                                 hub::agent_token(hf_token_, nonce_));
+    } catch (error const&) {
+      return {};
+    }
+  }
+
+  hub::jobs const& api_;
+  http::transport_ref through_;
+  std::string name_space_;
+  std::string hf_token_;
+  std::function<void(std::string const&)> on_progress_;
+  std::string nonce_;
+  std::string job_id_;
+  std::string stage_;
+};
+
+}  // namespace hf::detail
+
+#endif
