@@ -1,0 +1,130 @@
+#ifndef HF_SANDBOX_DOCKER_DESCRIPTION_HPP
+#define HF_SANDBOX_DOCKER_DESCRIPTION_HPP
+
+#include <hf/sandbox/docker/container.hpp>
+#include <hf/sandbox/docker/engine_address.hpp>
+#include <hf/sandbox/http/url.hpp>
+#include <hf/sandbox/launchers/launcher.hpp>
+#include <hf/sandbox/wire/routes.hpp>
+
+#include <nlohmann/json.hpp>
+
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace hf::detail::docker {
+
+/// A member below a path of objects, as text; empty when it is absent or no text.
+[[nodiscard]] inline std::string text_at(nlohmann::json const& j, char const* pointer) {
+  auto const at = nlohmann::json::json_pointer(pointer);
+  return j.contains(at) && j.at(at).is_string() ? j.at(at).get<std::string>() : std::string();
+}
+
+[[nodiscard]] inline phase phase_of(std::string_view status) noexcept {
+  if (status == "created")
+    return phase::starting;
+  if (status == "running" || status == "paused" || status == "restarting")
+    return phase::running;
+  return phase::ended;
+}
+
+[[nodiscard]] inline std::map<std::string, std::string> labels_of(nlohmann::json const& labels) {
+  std::map<std::string, std::string> out;
+  if (labels.is_object())
+    for (auto const& [key, value] : labels.items())
+      if (value.is_string())
+        out[key] = value.get<std::string>();
+  return out;
+}
+
+/// Id, phase, labels and a sentence from `GET /containers/{id}/json`; no endpoint.
+[[nodiscard]] inline instance describe(nlohmann::json const& description) {
+  using json_pointer = nlohmann::json::json_pointer;
+  instance out;
+  out.id = text_at(description, "/Id");
+  auto const status = text_at(description, "/State/Status");
+  out.phase = phase_of(status);
+  out.labels = labels_of(description.value(json_pointer("/Config/Labels"), nlohmann::json()));
+  out.message = "container is " + status;
+  if (out.phase == phase::ended) {
+    out.message +=
+        ", exit code " + std::to_string(description.value(json_pointer("/State/ExitCode"), 0));
+    if (description.value(json_pointer("/State/OOMKilled"), false))
+      out.message += ", out of memory";
+    if (auto const why = text_at(description, "/State/Error"); !why.empty())
+      out.message += ": " + why;
+  }
+  return out;
+}
+
+/// Whether a container is a sandbox at all.
+[[nodiscard]] inline bool is_sandbox(std::map<std::string, std::string> const& labels) {
+  auto const it = labels.find("hf-sandbox");
+  return it != labels.end() && it->second == "1";
+}
+
+/// Host path of the shared directory that a container has its socket in; empty: it listens on TCP.
+[[nodiscard]] inline std::filesystem::path socket_mount_of(nlohmann::json const& description) {
+  auto const mounts = description.find("Mounts");
+  if (mounts == description.end() || !mounts->is_array())
+    return {};
+  for (auto const& mount : *mounts)
+    if (text_at(mount, "/Destination") == inside_run)
+      return text_at(mount, "/Source");
+  return {};
+}
+
+/// The URL at which a container's agent answers over TCP: its published port, else its address;
+/// empty while it has neither.
+[[nodiscard]] inline std::string tcp_url_of(nlohmann::json const& description,
+                                            engine_address const& engine) {
+  auto const network = description.find("NetworkSettings");
+  if (network == description.end())
+    return {};
+  auto const port = std::to_string(wire::default_port);
+  auto const bindings = nlohmann::json::json_pointer("/Ports/" + port + "~1tcp");
+  if (network->contains(bindings) && network->at(bindings).is_array() &&
+      !network->at(bindings).empty()) {
+    auto const& binding = network->at(bindings).front();
+    std::string host = text_at(binding, "/HostIp");
+    // Published at every address: the engine's own is the one that is known to be reachable.
+    if (host.empty() || host == "0.0.0.0" || host == "::")
+      host = engine.unix_socket.empty() ? http::parse_url(engine.url).host : "127.0.0.1";
+    if (host.find(':') != std::string::npos)
+      host = "[" + host + "]";
+    return "http://" + host + ":" + text_at(binding, "/HostPort");
+  }
+  auto const networks = network->find("Networks");
+  if (networks != network->end() && networks->is_object())
+    for (auto const& entry : networks->items())
+      if (auto const address = text_at(entry.value(), "/IPAddress"); !address.empty())
+        return "http://" + address + ":" + port;
+  return {};
+}
+
+/// The endpoint of an agent on TCP.
+[[nodiscard]] inline endpoint tcp_endpoint(std::string url, std::string token) {
+  endpoint out;
+  out.url = std::move(url);
+  out.headers.set(std::string(wire::token_header), std::move(token));
+  return out;
+}
+
+/// The endpoint of an agent whose socket is held open as `descriptor`. The host name is the
+/// container's own, so that no transport takes one container's connection for another's when a
+/// descriptor's number comes again.
+[[nodiscard]] inline endpoint socket_endpoint(std::string const& id, int descriptor,
+                                              std::string token) {
+  endpoint out;
+  out.url = "http://" + id.substr(0, 12) + ".localhost";
+  out.unix_socket = "/proc/self/fd/" + std::to_string(descriptor);
+  out.headers.set(std::string(wire::token_header), std::move(token));
+  return out;
+}
+
+}  // namespace hf::detail::docker
+
+#endif

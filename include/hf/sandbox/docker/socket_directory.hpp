@@ -1,0 +1,190 @@
+#ifndef HF_SANDBOX_DOCKER_SOCKET_DIRECTORY_HPP
+#define HF_SANDBOX_DOCKER_SOCKET_DIRECTORY_HPP
+
+#include <hf/sandbox/error.hpp>
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <string>
+#include <string_view>
+#include <utility>
+
+namespace hf::detail::docker {
+
+/// A descriptor that is closed with its owner.
+class held_descriptor {
+ public:
+  held_descriptor() = default;
+  explicit held_descriptor(int fd) noexcept : fd_(fd) {}
+  held_descriptor(held_descriptor&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+  held_descriptor& operator=(held_descriptor&& other) noexcept {
+    std::swap(fd_, other.fd_);
+    return *this;
+  }
+  held_descriptor(held_descriptor const&) = delete;
+  held_descriptor& operator=(held_descriptor const&) = delete;
+  ~held_descriptor() {
+    if (fd_ >= 0)
+      ::close(fd_);
+  }
+
+  [[nodiscard]] int get() const noexcept { return fd_; }
+  explicit operator bool() const noexcept { return fd_ >= 0; }
+
+ private:
+  int fd_ = -1;
+};
+
+/// Whether something listens at a socket that is held open by name only.
+[[nodiscard]] inline bool is_listening(held_descriptor const& socket) {
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  std::snprintf(address.sun_path, sizeof address.sun_path, "/proc/self/fd/%d", socket.get());
+  held_descriptor const probe(::socket(AF_UNIX, SOCK_STREAM, 0));
+  return probe &&
+         ::connect(probe.get(), reinterpret_cast<sockaddr const*>(&address), sizeof address) == 0;
+}
+
+/// Whether sockets in shared directories can be had on this platform at all: it takes descriptors
+/// that only name a file, and /proc.
+#if defined(__linux__)
+inline constexpr bool socket_directories = true;
+#else
+inline constexpr bool socket_directories = false;
+#endif
+
+/// The directory that holds the socket directories of this user:
+/// `$XDG_RUNTIME_DIR/hf-sandbox-docker`, else `/tmp/hf-sandbox-docker-<uid>`.
+[[nodiscard]] inline std::filesystem::path socket_directory_base() {
+  if (char const* const run = std::getenv("XDG_RUNTIME_DIR"); run != nullptr && *run == '/')
+    return std::filesystem::path(run) / "hf-sandbox-docker";
+  return "/tmp/hf-sandbox-docker-" + std::to_string(::geteuid());
+}
+
+/// A directory of the caller alone (0700) with one sub-directory that everybody may write to
+/// (0777) and that a container mounts: whoever the agent runs as can put its socket there, and
+/// nobody else of this machine can get at it.
+class socket_directory {
+ public:
+  socket_directory() = default;
+
+  /// Makes `base` and `base/name`. `errc::io_error` when that cannot be, and when `base` is not the
+  /// caller's own directory.
+  [[nodiscard]] static socket_directory make(std::filesystem::path const& base,
+                                             std::string const& name) {
+    if (::mkdir(base.c_str(), 0700) != 0 && errno != EEXIST)
+      fail("make", base);
+    struct stat info {};
+    if (::lstat(base.c_str(), &info) != 0 || !S_ISDIR(info.st_mode) || info.st_uid != ::geteuid() ||
+        (info.st_mode & 077) != 0)
+      throw error(errc::io_error, base.string() + " must be a directory of this user alone (0700)");
+    socket_directory out;
+    out.path_ = base / name;
+    if (::mkdir(out.path_.c_str(), 0700) != 0)
+      fail("make", out.path_);
+    auto const shared = out.mount_source();
+    // Not subject to the umask.
+    if (::mkdir(shared.c_str(), 0777) != 0 || ::chmod(shared.c_str(), 0777) != 0) {
+      int const why = errno;
+      out.remove();
+      errno = why;
+      fail("make", shared);
+    }
+    out.launching_ = held_descriptor(::open(out.path_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (out.launching_)
+      ::flock(out.launching_.get(), LOCK_EX | LOCK_NB);
+    out.hold();
+    return out;
+  }
+
+  /// The directory of a container that mounts `source`, which another process may have made.
+  [[nodiscard]] static socket_directory of_mount(std::filesystem::path const& source) {
+    socket_directory out;
+    out.path_ = source.parent_path();
+    out.hold();
+    return out;
+  }
+
+  explicit operator bool() const noexcept { return !path_.empty(); }
+  /// Whether the shared sub-directory could be opened; else `errno` says why.
+  [[nodiscard]] bool is_open() const noexcept { return static_cast<bool>(directory_); }
+  /// The directory of the caller.
+  [[nodiscard]] std::filesystem::path const& path() const noexcept { return path_; }
+  /// What the container mounts.
+  [[nodiscard]] std::string mount_source() const { return (path_ / "run").string(); }
+
+  /// The launch is over: the directory may be swept once its container is gone.
+  void launched() { launching_ = {}; }
+
+  /// Opens the agent's socket without following a link that code inside may have put there; an
+  /// empty descriptor while there is none. `errc::io_error` for anything but a socket.
+  [[nodiscard]] held_descriptor open_socket() const {
+#if defined(__linux__)
+    if (!directory_)
+      return {};
+    held_descriptor socket(
+        ::openat(directory_.get(), "agent.sock", O_PATH | O_NOFOLLOW | O_CLOEXEC));
+    if (!socket)
+      return {};
+    struct stat info {};
+    if (::fstat(socket.get(), &info) != 0 || !S_ISSOCK(info.st_mode))
+      throw error(errc::io_error,
+                  mount_source() + "/agent.sock is no socket: code in the container replaced it",
+                  {.where = hop::docker});
+    return socket;
+#else
+    return {};
+#endif
+  }
+
+  /// Removes it and what is in it. What code in the container has put there as another user can
+  /// outlive this; it lies in a directory that only the caller can enter.
+  void remove() noexcept {
+    if (path_.empty())
+      return;
+    std::error_code ignored;
+    std::filesystem::remove_all(path_, ignored);
+    directory_ = {};
+    launching_ = {};
+    path_.clear();
+  }
+
+  /// Whether another process is launching with it right now.
+  [[nodiscard]] static bool in_use(std::filesystem::path const& path) {
+    held_descriptor const fd(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW));
+    return fd && ::flock(fd.get(), LOCK_EX | LOCK_NB) != 0;
+  }
+
+ private:
+  void hold() {
+#if defined(__linux__)
+    directory_ = held_descriptor(
+        ::open(mount_source().c_str(), O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+#endif
+  }
+
+  [[noreturn]] static void fail(char const* what, std::filesystem::path const& path) {
+    int const why = errno;
+    throw error(why == ENOSPC ? errc::no_space : errc::io_error,
+                std::string("cannot ") + what + " " + path.string() + ": " + std::strerror(why),
+                {.system_error = why});
+  }
+
+  std::filesystem::path path_;
+  held_descriptor directory_;
+  held_descriptor launching_;
+};
+
+}  // namespace hf::detail::docker
+
+#endif
