@@ -1,0 +1,84 @@
+#ifndef HF_SANDBOX_AGENT_LOCATE_HPP
+#define HF_SANDBOX_AGENT_LOCATE_HPP
+
+#include <hf/sandbox/error.hpp>
+
+#include <cstdlib>
+#include <filesystem>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <vector>
+
+namespace hf {
+
+/// File name of the agent.
+inline constexpr std::string_view agent_file_name = "hf-sandbox-agent";
+
+/// Finds the agent's binary for this machine; returns its absolute path.
+///
+/// A path given by the caller, else the environment variable `HF_SANDBOX_AGENT`, is the only place
+/// looked at when it is set. Otherwise, in this order: the macro `HF_SANDBOX_AGENT_PATH` of the
+/// build; relative to the running program's directory `../libexec/hf-sandbox-agent`,
+/// `../libexec/hf-sandbox/hf-sandbox-agent` (installed), `hf-sandbox-agent`,
+/// `../bin/hf-sandbox-agent`, `../agent/hf-sandbox-agent` (build tree); `/usr/local/libexec`,
+/// `/usr/libexec`; then `PATH`. Throws `errc::agent_not_found` with the list of all these.
+[[nodiscard]] inline std::filesystem::path locate_agent(std::filesystem::path const& given = {}) {
+  namespace fs = std::filesystem;
+  auto const usable = [](fs::path const& path) {
+    std::error_code ec;
+    auto const status = fs::status(path, ec);
+    auto const executable = fs::perms::owner_exec | fs::perms::group_exec | fs::perms::others_exec;
+    return !ec && fs::is_regular_file(status) &&
+           (status.permissions() & executable) != fs::perms::none;
+  };
+  auto const only = [&](fs::path const& path, char const* from) {
+    if (usable(path))
+      return fs::absolute(path);
+    throw error(errc::agent_not_found, "the agent's binary is not at " + path.string() +
+                                           ", the path that " + from +
+                                           " names (no such executable file)");
+  };
+  if (!given.empty())
+    return only(given, "the launcher's option 'agent'");
+  if (char const* const path = std::getenv("HF_SANDBOX_AGENT"); path != nullptr && *path != '\0')
+    return only(path, "HF_SANDBOX_AGENT");
+
+  std::vector<fs::path> places;
+#if defined(HF_SANDBOX_AGENT_PATH)
+  places.emplace_back(HF_SANDBOX_AGENT_PATH);
+#endif
+  std::error_code ec;
+  if (auto const program = fs::read_symlink("/proc/self/exe", ec); !ec) {
+    auto const here = program.parent_path();
+    for (char const* const near :
+         {"../libexec", "../libexec/hf-sandbox", ".", "../bin", "../agent"})
+      places.push_back((here / near / agent_file_name).lexically_normal());
+  }
+  for (char const* const prefix : {"/usr/local/libexec", "/usr/libexec"})
+    places.push_back(fs::path(prefix) / agent_file_name);
+  if (char const* const path = std::getenv("PATH"); path != nullptr) {
+    std::string_view rest = path;
+    while (!rest.empty()) {
+      auto const end = rest.find(':');
+      auto const folder = rest.substr(0, end);
+      rest = end == std::string_view::npos ? std::string_view() : rest.substr(end + 1);
+      if (!folder.empty() && folder.front() == '/')
+        places.push_back(fs::path(folder) / agent_file_name);
+    }
+  }
+  std::string looked;
+  for (auto const& place : places) {
+    if (usable(place))
+      return place;
+    looked += "\n  " + place.string();
+  }
+  throw error(errc::agent_not_found,
+              "the agent's binary was not found; set the launcher's option 'agent' or "
+              "HF_SANDBOX_AGENT. Looked at:" +
+                  looked);
+}
+
+}  // namespace hf
+
+#endif

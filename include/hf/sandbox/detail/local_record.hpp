@@ -1,0 +1,85 @@
+#ifndef HF_SANDBOX_DETAIL_LOCAL_RECORD_HPP
+#define HF_SANDBOX_DETAIL_LOCAL_RECORD_HPP
+
+#include <hf/sandbox/detail/local_state.hpp>
+#include <hf/sandbox/wire/json.hpp>
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+
+namespace hf::detail {
+
+/// What is written down about a local sandbox, beside its socket and its token.
+struct local_record {
+  std::map<std::string, std::string> labels = {};
+  std::string isolation = {};
+  /// Milliseconds since the epoch.
+  std::int64_t created_ms = 0;
+  /// The process outside that watches over the sandbox, and its start time in the kernel's words:
+  /// a number that is used again is told apart by it.
+  pid_t keeper = 0;
+  std::string keeper_start = {};
+  /// Directory with all that the sandbox writes.
+  std::string scratch = {};
+  /// Short second name of the state directory; empty: none is needed.
+  std::string alias = {};
+};
+
+inline constexpr char local_record_name[] = "sandbox.json";
+
+inline void write_local_record(int directory, local_record const& record) {
+  wire::json const j = {{"labels", record.labels},
+                        {"isolation", record.isolation},
+                        {"created_ms", record.created_ms},
+                        {"keeper", record.keeper},
+                        {"keeper_start", record.keeper_start},
+                        {"scratch", record.scratch},
+                        {"alias", record.alias}};
+  write_file_at(directory, local_record_name,
+                j.dump(-1, ' ', false, wire::json::error_handler_t::replace));
+}
+
+/// Nothing when there is none (yet) or it is damaged.
+[[nodiscard]] inline std::optional<local_record> read_local_record(int directory) {
+  auto const text = read_file_at(directory, local_record_name);
+  if (!text)
+    return std::nullopt;
+  auto const j = wire::json::parse(*text, nullptr, false);
+  try {
+    local_record record;
+    j.at("labels").get_to(record.labels);
+    j.at("isolation").get_to(record.isolation);
+    j.at("created_ms").get_to(record.created_ms);
+    j.at("keeper").get_to(record.keeper);
+    j.at("keeper_start").get_to(record.keeper_start);
+    j.at("scratch").get_to(record.scratch);
+    j.at("alias").get_to(record.alias);
+    return record;
+  } catch (wire::json::exception const&) {
+    return std::nullopt;
+  }
+}
+
+/// A process's start time as /proc says it; empty when there is no such process.
+[[nodiscard]] inline std::string process_start_time(pid_t pid) {
+  std::string const path = "/proc/" + std::to_string(pid);
+  unique_fd const directory(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  auto const stat = directory ? read_file_at(directory.get(), "stat") : std::nullopt;
+  if (!stat)
+    return {};
+  // Field 22; the second one, in parentheses, may hold spaces.
+  auto at = stat->rfind(')');
+  for (int field = 2; field < 22 && at != std::string::npos; ++field)
+    at = stat->find(' ', at + 1);
+  if (at == std::string::npos)
+    return {};
+  return stat->substr(at + 1, stat->find(' ', at + 1) - at - 1);
+}
+
+}  // namespace hf::detail
+
+#endif

@@ -1,0 +1,187 @@
+#ifndef HF_SANDBOX_DETAIL_LOCAL_SANDBOXES_HPP
+#define HF_SANDBOX_DETAIL_LOCAL_SANDBOXES_HPP
+
+#include <hf/sandbox/detail/local_record.hpp>
+#include <hf/sandbox/detail/local_state.hpp>
+#include <hf/sandbox/error.hpp>
+#include <hf/sandbox/launchers/launcher.hpp>
+#include <hf/sandbox/wire/routes.hpp>
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <csignal>
+#include <ctime>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+namespace hf::detail {
+
+/// The sandboxes below one state directory: finding them, describing them, ending them. Holds no
+/// state but the path; programs that share the directory see the same sandboxes.
+class local_sandboxes {
+ public:
+  /// `base` empty: the default state directory.
+  explicit local_sandboxes(std::string base)
+      : base_(base.empty() ? default_state_directory() : std::move(base)) {}
+
+  [[nodiscard]] std::string const& base() const noexcept { return base_; }
+  [[nodiscard]] std::string path_of(std::string const& id) const { return base_ + "/" + id; }
+
+  /// The directory of one sandbox; an empty descriptor when there is none.
+  [[nodiscard]] unique_fd open(std::string const& id) const {
+    if (!is_local_id(id))
+      return {};
+    if (unique_fd const base = open_private_directory(base_, false); !base)
+      return {};
+    return open_private_directory(path_of(id), false);
+  }
+
+  /// What is known of a sandbox that lives; nothing when it does not.
+  [[nodiscard]] std::optional<instance> find(std::string const& id) const {
+    unique_fd const directory = open(id);
+    if (!directory || try_lock_directory(directory.get()))
+      return std::nullopt;
+    return describe(id, directory.get());
+  }
+
+  /// All that live.
+  [[nodiscard]] std::vector<instance> all() const {
+    std::vector<instance> found;
+    unique_fd const base = open_private_directory(base_, false);
+    if (!base)
+      return found;
+    for (auto const& id : local_ids(base.get()))
+      if (auto machine = find(id))
+        found.push_back(std::move(*machine));
+    return found;
+  }
+
+  /// Ends a sandbox and waits until it is gone with all it had; nothing to do when it is.
+  void end(std::string const& id) const {
+    unique_fd const directory = open(id);
+    if (!directory)
+      return;
+    if (!try_lock_directory(directory.get())) {
+      end_keeper(id, directory.get());
+      // Removed by the keeper, unless that was killed itself.
+      if (!open(id))
+        return;
+      if (!try_lock_directory(directory.get()))
+        throw error(errc::io_error, "sandbox " + id + " did not end");
+    }
+    remove_rest(id, directory.get());
+  }
+
+  /// Clears away what is left of sandboxes whose keeper was killed.
+  void remove_stale() const {
+    unique_fd const base = open_private_directory(base_, false);
+    if (!base)
+      return;
+    for (auto const& id : local_ids(base.get())) {
+      unique_fd directory(
+          ::openat(base.get(), id.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+      struct stat found {};
+      // A young directory may be one that is about to be locked.
+      if (directory && ::fstat(directory.get(), &found) == 0 &&
+          std::time(nullptr) - found.st_mtime > 60 && try_lock_directory(directory.get()))
+        remove_rest(id, directory.get());
+    }
+  }
+
+  /// Removes the directories of a sandbox that does not live; errors are passed over.
+  void remove_rest(std::string const& id, int directory) const {
+    std::error_code ignored;
+    if (auto const record = read_local_record(directory)) {
+      // The record is a file of this user's; still, only a path of the expected name is removed.
+      if (std::filesystem::path(record->scratch).filename() == scratch_name(id))
+        std::filesystem::remove_all(record->scratch, ignored);
+      if (!record->alias.empty() && std::filesystem::is_symlink(record->alias, ignored))
+        std::filesystem::remove(record->alias, ignored);
+    }
+    std::filesystem::remove_all(path_of(id), ignored);
+  }
+
+  /// Name of the directory that a sandbox writes to.
+  [[nodiscard]] static std::string scratch_name(std::string const& id) {
+    return "hf-sandbox-" + std::to_string(::geteuid()) + "-" + id;
+  }
+
+  /// Whether a socket in this sandbox's directory has too long a path for `sockaddr_un`.
+  [[nodiscard]] bool needs_alias(std::string const& id) const {
+    return path_of(id).size() + sizeof "/agent.sock" > sizeof sockaddr_un{}.sun_path;
+  }
+
+  /// How a sandbox is reached.
+  [[nodiscard]] endpoint reach(std::string const& id, std::string const& alias,
+                               std::string token) const {
+    endpoint to;
+    to.url = "http://localhost";
+    to.headers.add(std::string(wire::token_header), std::move(token));
+    to.unix_socket = (alias.empty() ? path_of(id) : alias) + "/agent.sock";
+    return to;
+  }
+
+ private:
+  [[nodiscard]] std::optional<instance> describe(std::string const& id, int directory) const {
+    instance machine;
+    machine.id = id;
+    auto const record = read_local_record(directory);
+    auto token = read_file_at(directory, "token");
+    if (!record || !token) {
+      machine.phase = phase::starting;
+      machine.message = "is being started";
+      return machine;
+    }
+    machine.phase = phase::running;
+    machine.labels = record->labels;
+    machine.message = "isolation " + record->isolation;
+    machine.endpoint = reach(id, record->alias, std::move(*token));
+    return machine;
+  }
+
+  void end_keeper(std::string const& id, int directory) const {
+    auto const record = read_local_record(directory);
+    if (!record)
+      throw error(errc::conflict, "sandbox " + id + " is being started by its creator");
+    unique_fd const keeper(static_cast<int>(::syscall(SYS_pidfd_open, record->keeper, 0)));
+    if (!keeper || process_start_time(record->keeper) != record->keeper_start)
+      return;
+    auto const send = [&](int signal) {
+      ::syscall(SYS_pidfd_send_signal, keeper.get(), signal, nullptr, 0);
+    };
+    auto const gone_within = [&](std::chrono::milliseconds time) {
+      auto const deadline = std::chrono::steady_clock::now() + time;
+      for (;;) {
+        auto const left = std::chrono::duration_cast<std::chrono::milliseconds>(
+                              deadline - std::chrono::steady_clock::now())
+                              .count();
+        pollfd watched{keeper.get(), POLLIN, 0};
+        if (::poll(&watched, 1, left > 0 ? static_cast<int>(left) : 0) > 0)
+          return true;
+        if (left <= 0)
+          return false;
+      }
+    };
+    send(SIGTERM);
+    if (gone_within(std::chrono::seconds(60)))
+      return;
+    send(SIGKILL);
+    gone_within(std::chrono::seconds(5));
+  }
+
+  std::string base_;
+};
+
+}  // namespace hf::detail
+
+#endif

@@ -1,0 +1,114 @@
+#ifndef HF_SANDBOX_DETAIL_LOCAL_SPAWN_HPP
+#define HF_SANDBOX_DETAIL_LOCAL_SPAWN_HPP
+
+#include <hf/sandbox/detail/local_state.hpp>
+#include <hf/sandbox/detail/unique_fd.hpp>
+#include <hf/sandbox/error.hpp>
+
+#include <fcntl.h>
+#include <spawn.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <csignal>
+#include <string>
+#include <vector>
+
+namespace hf::detail {
+
+/// What the creator holds of a sandbox that it has started.
+struct local_start {
+  /// When the last copy of this closes, the keeper ends the sandbox; a byte sent before makes it
+  /// live on.
+  unique_fd lifeline;
+  /// Tells how the start goes; ends when the keeper is gone.
+  unique_fd status;
+};
+
+/// Descriptors of a started agent, beside 0 (nothing), 1 (nothing) and 2 (the status pipe).
+inline constexpr int spawned_lifeline_fd = 3;
+inline constexpr int spawned_status_fd = 4;
+inline constexpr int spawned_lock_fd = 5;
+
+/// Starts a program in a session of its own with these arguments and exactly this environment, and
+/// with the three descriptors; waits for the started process, which leaves its work to another one.
+///
+/// Uses posix_spawn, which is safe in a program with many threads, and leaves no child behind.
+inline local_start spawn_local_agent(std::string const& program,
+                                     std::vector<std::string> const& arguments,
+                                     std::vector<std::string> const& environment, int lock_fd) {
+  // Sources lie above the targets, so that no dup2 overwrites another's source.
+  auto const above = [](int fd) {
+    unique_fd copy(::fcntl(fd, F_DUPFD_CLOEXEC, 16));
+    if (!copy)
+      throw local_error("cannot start the agent", errno);
+    return copy;
+  };
+  int ends[2];
+  if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0)
+    throw local_error("cannot start the agent", errno);
+  local_start started;
+  started.lifeline.reset(ends[0]);
+  unique_fd const lifeline_end(ends[1]);
+  if (::pipe2(ends, O_CLOEXEC) != 0)
+    throw local_error("cannot start the agent", errno);
+  started.status.reset(ends[0]);
+  unique_fd const status_end(ends[1]);
+  ::fcntl(started.status.get(), F_SETFL, O_NONBLOCK);
+  unique_fd const child_lifeline = above(lifeline_end.get());
+  unique_fd const child_status = above(status_end.get());
+  unique_fd const child_lock = above(lock_fd);
+
+  std::vector<char*> argv;
+  std::vector<char*> envp;
+  for (auto const& text : arguments)
+    argv.push_back(const_cast<char*>(text.c_str()));
+  for (auto const& text : environment)
+    envp.push_back(const_cast<char*>(text.c_str()));
+  argv.push_back(nullptr);
+  envp.push_back(nullptr);
+
+  struct spawn_plan {
+    posix_spawn_file_actions_t actions;
+    posix_spawnattr_t attributes;
+    spawn_plan() {
+      ::posix_spawn_file_actions_init(&actions);
+      ::posix_spawnattr_init(&attributes);
+    }
+    spawn_plan(spawn_plan const&) = delete;
+    spawn_plan& operator=(spawn_plan const&) = delete;
+    ~spawn_plan() {
+      ::posix_spawn_file_actions_destroy(&actions);
+      ::posix_spawnattr_destroy(&attributes);
+    }
+  } plan;
+  ::posix_spawn_file_actions_addopen(&plan.actions, 0, "/dev/null", O_RDONLY, 0);
+  ::posix_spawn_file_actions_addopen(&plan.actions, 1, "/dev/null", O_WRONLY, 0);
+  ::posix_spawn_file_actions_adddup2(&plan.actions, child_status.get(), 2);
+  ::posix_spawn_file_actions_adddup2(&plan.actions, child_lifeline.get(), spawned_lifeline_fd);
+  ::posix_spawn_file_actions_adddup2(&plan.actions, child_status.get(), spawned_status_fd);
+  ::posix_spawn_file_actions_adddup2(&plan.actions, child_lock.get(), spawned_lock_fd);
+  sigset_t none;
+  sigset_t all;
+  sigemptyset(&none);
+  sigfillset(&all);
+  ::posix_spawnattr_setsigmask(&plan.attributes, &none);
+  ::posix_spawnattr_setsigdefault(&plan.attributes, &all);
+  // A session of its own: Ctrl-C reaches the creator only, which then decides.
+  ::posix_spawnattr_setflags(
+      &plan.attributes,
+      static_cast<short>(POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF));
+  pid_t child = 0;
+  if (int const number = ::posix_spawn(&child, program.c_str(), &plan.actions, &plan.attributes,
+                                       argv.data(), envp.data()))
+    throw local_error("cannot start the agent " + program, number);
+  while (::waitpid(child, nullptr, 0) < 0 && errno == EINTR) {
+  }
+  return started;
+}
+
+}  // namespace hf::detail
+
+#endif
