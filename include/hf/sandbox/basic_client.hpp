@@ -21,7 +21,7 @@ class basic_client {
   using transport_type = Transport;
   using launcher_type = Launcher;
 
-  explicit basic_client(Launcher launcher = {}, Transport transport = {})
+  explicit basic_client(Launcher launcher = Launcher(), Transport transport = Transport())
       : transport_(std::move(transport)), launcher_(std::move(launcher)) {}
 
   basic_client(basic_client const&) = delete;

@@ -44,7 +44,7 @@ class basic_sandbox {
   /// Starts a machine and waits until its agent answers. Throws `hf::error` (often `launch_error`)
   /// and leaves nothing behind when that fails. Blocks for at most `start_timeout`.
   [[nodiscard]] static basic_sandbox create(launch_options const& options = {},
-                                            Launcher launcher = {}, Transport transport = {}) {
+                                            Launcher launcher = Launcher(), Transport transport = Transport()) {
     return create(std::make_shared<client_type>(std::move(launcher), std::move(transport)),
                   options);
   }
@@ -57,8 +57,8 @@ class basic_sandbox {
 
   /// Takes hold of a running machine by its id. It is not terminated by the destructor.
   /// `errc::not_found` for an unknown id, `errc::sandbox_expired` for one that has ended.
-  [[nodiscard]] static basic_sandbox connect(std::string const& id, Launcher launcher = {},
-                                             Transport transport = {}) {
+  [[nodiscard]] static basic_sandbox connect(std::string const& id, Launcher launcher = Launcher(),
+                                             Transport transport = Transport()) {
     return connect(std::make_shared<client_type>(std::move(launcher), std::move(transport)), id);
   }
   /// The same, sharing a client.
@@ -75,8 +75,8 @@ class basic_sandbox {
 
   /// The machines that have not ended and carry all these labels.
   [[nodiscard]] static std::vector<instance> list(label_filter const& filter = {},
-                                                  Launcher launcher = {},
-                                                  Transport transport = {}) {
+                                                  Launcher launcher = Launcher(),
+                                                  Transport transport = Transport()) {
     client_type client(std::move(launcher), std::move(transport));
     return client.launcher().list(client.transport(), filter);
   }
@@ -106,8 +106,8 @@ class basic_sandbox {
     return ended;
   }
   /// The same with a client of its own.
-  static std::size_t terminate_all(label_filter const& filter, Launcher launcher = {},
-                                   Transport transport = {}) {
+  static std::size_t terminate_all(label_filter const& filter, Launcher launcher = Launcher(),
+                                   Transport transport = Transport()) {
     return terminate_all(std::make_shared<client_type>(std::move(launcher), std::move(transport)),
                          filter);
   }

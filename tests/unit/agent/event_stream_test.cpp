@@ -120,3 +120,41 @@ TEST_CASE("event_stream stops where the receiver wants to") {
   stream.feed(bytes(recorded[0]), [&](wire::event&&) { return ++seen < 2; });
   CHECK(seen == 2);
 }
+
+TEST_CASE("output lines are read the same way as by the JSON parser") {
+  std::vector<std::string> texts{"",
+                                 "plain",
+                                 "a\nb\n",
+                                 "quote \" backslash \\ slash /",
+                                 "\t\r\b\f",
+                                 std::string("\0\x01\x1f\x7f", 4),
+                                 "\xc3\xa9 \xe2\x82\xac",
+                                 "\xf0\x9f\x98\x80",
+                                 "\\\\\"\"\\\"",
+                                 "\"",
+                                 "\\"};
+  std::string many;
+  for (int i = 0; i < 5000; ++i)
+    many += i % 3 == 0 ? "\"" : i % 3 == 1 ? "\\" : "line\n";
+  texts.push_back(many);
+  for (auto const& text : texts)
+    for (bool const ascii : {false, true}) {
+      wire::json j = {{"data", text}, {"event", "stderr"}, {"seq", 12}};
+      auto const line = j.dump(-1, ' ', ascii);
+      auto const fast = hf::detail::read_output_line(line);
+      if (text == "\xf0\x9f\x98\x80" && ascii) {
+        CHECK_FALSE(fast);  // surrogate pairs are left to the parser
+        continue;
+      }
+      REQUIRE(fast);
+      CHECK(fast->data == text);
+      CHECK(fast->seq == 12);
+      CHECK(fast->stream == wire::output_stream::err);
+    }
+  for (std::string_view const line :
+       {"{\"data\":\"x", "{\"data\":\"x\\", "{\"data\":\"\\u12\",\"event\":\"stdout\"}",
+        "{\"data\":\"x\",\"event\":\"stdout\",\"seq\":}", "{\"data\":\"x\",\"event\":\"start\"}",
+        "{\"data\":\"x\",\"event\":\"stdout\",\"seq\":1", "{\"data\":\"\\x\",\"event\":\"stdout\"}",
+        "{\"data\":\"x\",\"event\":\"stdout\",\"seq\":1}}", ""})
+    CHECK_FALSE(hf::detail::read_output_line(line));
+}

@@ -1,6 +1,7 @@
 #ifndef HF_SANDBOX_AGENT_EVENT_STREAM_HPP
 #define HF_SANDBOX_AGENT_EVENT_STREAM_HPP
 
+#include <hf/sandbox/agent/output_line.hpp>
 #include <hf/sandbox/error.hpp>
 #include <hf/sandbox/wire/events.hpp>
 #include <hf/sandbox/wire/json.hpp>
@@ -40,9 +41,12 @@ class event_stream {
         line = partial_;
       }
       bool go_on = true;
-      if (line.find_first_not_of(" \r\t") != std::string_view::npos)
+      if (auto output = read_output_line(line)) {
+        go_on = on_event(wire::event(std::move(*output)));
+      } else if (line.find_first_not_of(" \r\t") != std::string_view::npos) {
         if (auto event = wire::event_from_json(wire::json::parse(line, nullptr, false)))
           go_on = on_event(std::move(*event));
+      }
       partial_.clear();
       if (!go_on)
         return;

@@ -1,0 +1,130 @@
+#ifndef HF_SANDBOX_AGENT_OUTPUT_LINE_HPP
+#define HF_SANDBOX_AGENT_OUTPUT_LINE_HPP
+
+#include <hf/sandbox/wire/events.hpp>
+
+#include <charconv>
+#include <cstdint>
+#include <cstring>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <system_error>
+
+namespace hf::detail {
+
+/// Undoes JSON's escapes up to the closing quote, appending to `out`; returns how far it came
+/// behind that quote, or nothing for what only a whole JSON parser should judge (surrogates,
+/// control bytes, anything malformed).
+[[nodiscard]] inline std::optional<std::size_t> unescape_string(std::string_view text,
+                                                                std::string& out) {
+  std::size_t at = 0;
+  std::size_t quote = 0;
+  for (;;) {
+    // memchr is far faster than a loop; the next quote is looked for only once it was passed.
+    if (quote <= at) {
+      auto const* const found =
+          static_cast<char const*>(std::memchr(text.data() + at, '"', text.size() - at));
+      if (found == nullptr)
+        return std::nullopt;
+      quote = static_cast<std::size_t>(found - text.data());
+    }
+    auto const* const base = text.data() + at;
+    auto const* const escape = static_cast<char const*>(std::memchr(base, '\\', quote - at));
+    if (escape == nullptr) {
+      out.append(base, quote - at);
+      return quote + 1;
+    }
+    auto const plain = static_cast<std::size_t>(escape - base);
+    out.append(base, plain);
+    at += plain + 1;
+    if (at >= text.size())
+      return std::nullopt;
+    switch (text[at++]) {
+      case 'n':
+        out.push_back('\n');
+        break;
+      case 't':
+        out.push_back('\t');
+        break;
+      case 'r':
+        out.push_back('\r');
+        break;
+      case 'b':
+        out.push_back('\b');
+        break;
+      case 'f':
+        out.push_back('\f');
+        break;
+      case '"':
+        out.push_back('"');
+        break;
+      case '\\':
+        out.push_back('\\');
+        break;
+      case '/':
+        out.push_back('/');
+        break;
+      case 'u': {
+        if (text.size() - at < 4)
+          return std::nullopt;
+        unsigned unit = 0;
+        auto const parsed = std::from_chars(text.data() + at, text.data() + at + 4, unit, 16);
+        if (parsed.ec != std::errc() || parsed.ptr != text.data() + at + 4 ||
+            (unit >= 0xd800 && unit < 0xe000))
+          return std::nullopt;
+        at += 4;
+        if (unit < 0x80) {
+          out.push_back(static_cast<char>(unit));
+        } else if (unit < 0x800) {
+          out.push_back(static_cast<char>(0xc0 | (unit >> 6)));
+          out.push_back(static_cast<char>(0x80 | (unit & 0x3f)));
+        } else {
+          out.push_back(static_cast<char>(0xe0 | (unit >> 12)));
+          out.push_back(static_cast<char>(0x80 | ((unit >> 6) & 0x3f)));
+          out.push_back(static_cast<char>(0x80 | (unit & 0x3f)));
+        }
+        break;
+      }
+      default:
+        return std::nullopt;
+    }
+  }
+}
+
+/// Reads an output event in the form in which agents write it (keys in alphabetical order, no white
+/// space), several times faster than a JSON parser; nothing when the line has any other form.
+[[nodiscard]] inline std::optional<wire::output_event> read_output_line(std::string_view line) {
+  constexpr std::string_view head = "{\"data\":\"";
+  if (!line.starts_with(head))
+    return std::nullopt;
+  line.remove_prefix(head.size());
+  wire::output_event output;
+  auto const behind = unescape_string(line, output.data);
+  if (!behind)
+    return std::nullopt;
+  line.remove_prefix(*behind);
+  if (line.starts_with(",\"event\":\"stdout\""))
+    output.stream = wire::output_stream::out;
+  else if (line.starts_with(",\"event\":\"stderr\""))
+    output.stream = wire::output_stream::err;
+  else
+    return std::nullopt;
+  line.remove_prefix(std::string_view(",\"event\":\"stdout\"").size());
+  if (line == "}")
+    return output;
+  constexpr std::string_view seq = ",\"seq\":";
+  if (!line.starts_with(seq))
+    return std::nullopt;
+  line.remove_prefix(seq.size());
+  auto const number = std::from_chars(line.data(), line.data() + line.size(), output.seq);
+  if (number.ec != std::errc() || number.ptr == line.data() ||
+      std::string_view(number.ptr,
+                       static_cast<std::size_t>(line.data() + line.size() - number.ptr)) != "}")
+    return std::nullopt;
+  return output;
+}
+
+}  // namespace hf::detail
+
+#endif
