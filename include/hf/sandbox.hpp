@@ -1,0 +1,29 @@
+#ifndef HF_SANDBOX_HPP
+#define HF_SANDBOX_HPP
+
+/// The whole library: core, launchers, and the libcurl transport with the type most programs use.
+///
+/// `HF_SANDBOX_NO_CURL` leaves libcurl out; `HF_SANDBOX_USE_BEAST` and `HF_SANDBOX_USE_HTTPLIB` add the
+/// other transports. These macros add or leave out declarations; they change no type.
+#include <hf/sandbox/core.hpp>
+#include <hf/sandbox/launchers/docker.hpp>
+#include <hf/sandbox/launchers/hf_jobs.hpp>
+
+#if !defined(_WIN32)
+#include <hf/sandbox/launchers/process.hpp>
+#endif
+
+#if !defined(HF_SANDBOX_NO_CURL)
+#include <hf/sandbox/aliases.hpp>
+#include <hf/sandbox/transports/curl.hpp>
+#endif
+
+#if defined(HF_SANDBOX_USE_BEAST)
+#include <hf/sandbox/transports/beast.hpp>
+#endif
+
+#if defined(HF_SANDBOX_USE_HTTPLIB)
+#include <hf/sandbox/transports/httplib.hpp>
+#endif
+
+#endif
