@@ -152,10 +152,10 @@ int pending_write::fd() const noexcept {
 
 void pending_write::append(std::string_view bytes) {
   while (!bytes.empty()) {
-    ssize_t n = ::pwrite(target_.get(), bytes.data(), bytes.size(),
-                         static_cast<off_t>(offset() + appended_));
+    ssize_t n =
+        ::pwrite(fd(), bytes.data(), bytes.size(), static_cast<off_t>(offset() + appended_));
     if (n < 0 && errno == ESPIPE)
-      n = ::write(target_.get(), bytes.data(), bytes.size());
+      n = ::write(fd(), bytes.data(), bytes.size());
     if (n < 0 && errno == EINTR)
       continue;
     if (n < 0)

@@ -42,11 +42,11 @@ class pending_write {
   /// Where the body goes, from `offset()` on.
   [[nodiscard]] int fd() const noexcept;
   [[nodiscard]] std::uint64_t offset() const noexcept { return request_.offset.value_or(0); }
-  /// Devices and files of the kernel: only plain writes, in order, by `append`.
+  /// Devices and files of the kernel take plain writes in order only: `append`.
   [[nodiscard]] bool ordered() const noexcept { return manner_ == manner::ordered; }
   [[nodiscard]] std::string const& shown() const noexcept { return at_.shown; }
 
-  /// Writes bytes behind those before. Throws `http_error`.
+  /// Writes bytes behind those before, from `offset()` on. Throws `http_error`.
   void append(std::string_view bytes);
   /// Puts the content in place, `size` bytes having been received. Throws `http_error`.
   void finish(std::uint64_t size);
