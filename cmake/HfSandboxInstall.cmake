@@ -6,6 +6,10 @@ set(_package_dir "${CMAKE_INSTALL_LIBDIR}/cmake/hf_sandbox")
 
 install(DIRECTORY "${PROJECT_SOURCE_DIR}/include/hf" DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}"
   COMPONENT library FILES_MATCHING PATTERN "*.hpp")
+# The conformance suite, for those who write a transport of their own.
+install(DIRECTORY "${PROJECT_SOURCE_DIR}/tests/conformance/transport/"
+  DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}/hf/sandbox/testing/conformance"
+  COMPONENT library FILES_MATCHING PATTERN "*.hpp")
 foreach(_component IN LISTS HF_SANDBOX_COMPONENTS)
   install(TARGETS hf_sandbox_${_component} EXPORT hf_sandbox-${_component})
   install(EXPORT hf_sandbox-${_component} NAMESPACE hf_sandbox:: DESTINATION "${_package_dir}"

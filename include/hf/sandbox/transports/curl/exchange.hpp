@@ -278,14 +278,14 @@ class curl_exchange {
 
   [[noreturn]] void fail(errc code, std::string message) const {
     error_details details;
-    details.may_have_reached_peer = request_bytes() > 0;
+    details.may_have_reached_peer = clock_.is_connected() && request_bytes() > tunnel_bytes_;
     long number = 0;
     curl_easy_getinfo(lane_.easy(), CURLINFO_OS_ERRNO, &number);
     details.system_error = static_cast<int>(number);
     throw error(code, std::move(message), std::move(details));
   }
 
-  /// Bytes of the request's head that the socket took so far.
+  /// Bytes of request heads that the socket took so far, those of a proxy's tunnel included.
   [[nodiscard]] long request_bytes() const {
     long bytes = 0;
     curl_easy_getinfo(lane_.easy(), CURLINFO_REQUEST_SIZE, &bytes);
@@ -311,10 +311,12 @@ class curl_exchange {
     auto& exchange = *static_cast<curl_exchange*>(self);
     // libcurl tries again by itself when a reused connection breaks before the first byte of the
     // answer, for any method. The peer may have acted on what it got: never send that twice.
-    if (exchange.request_bytes() > 0) {
+    auto const bytes = exchange.request_bytes();
+    if (exchange.clock_.is_connected() && bytes > exchange.tunnel_bytes_) {
       exchange.end_ = end::not_resent;
       return CURL_PREREQFUNC_ABORT;
     }
+    exchange.tunnel_bytes_ = bytes;
     exchange.clock_.connected();
     return CURL_PREREQFUNC_OK;
   }
@@ -330,6 +332,8 @@ class curl_exchange {
   }
 
   void take_header_line(std::string_view line) {
+    // The rest of a head that was cut off; libcurl hands it on before it notices.
+    if (line.empty() || line.back() != '\n') return;
     auto const outcome = parser_.line(line);
     if (outcome == head_parser::outcome::more)
       return;
@@ -405,6 +409,7 @@ class curl_exchange {
   std::uint64_t received_ = 0;
   std::uint64_t body_left_ = 0;
   curl_off_t sent_ = 0;
+  long tunnel_bytes_ = 0;
   end end_ = end::none;
   bool got_head_ = false;
 };
