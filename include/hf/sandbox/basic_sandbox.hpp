@@ -16,9 +16,11 @@
 #include <hf/sandbox/process.hpp>
 
 #include <cstdint>
+#include <exception>
 #include <functional>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -44,7 +46,8 @@ class basic_sandbox {
   /// Starts a machine and waits until its agent answers. Throws `hf::error` (often `launch_error`)
   /// and leaves nothing behind when that fails. Blocks for at most `start_timeout`.
   [[nodiscard]] static basic_sandbox create(launch_options const& options = {},
-                                            Launcher launcher = Launcher(), Transport transport = Transport()) {
+                                            Launcher launcher = Launcher(),
+                                            Transport transport = Transport()) {
     return create(std::make_shared<client_type>(std::move(launcher), std::move(transport)),
                   options);
   }
@@ -220,6 +223,40 @@ class basic_sandbox {
   [[nodiscard]] std::string logs() {
     return core_->client->launcher().logs(core_->client->transport(), id());
   }
+
+  /// Hands on what the machine prints, line by line, until it ends or `on_line` returns false. Only
+  /// with launchers that can (HF Jobs).
+  template <class OnLine>
+  void follow_logs(OnLine&& on_line, stop_token stop = {}) requires
+      requires(Launcher& l, Transport& t) {
+    l.follow_logs(t, "", on_line, stop);
+  }
+  {
+    core_->client->launcher().follow_logs(core_->client->transport(), id(), on_line,
+                                          std::move(stop));
+  }
+  /// Hands on samples of the machine's resource use, until it ends or `on_sample` returns false.
+  /// Only with launchers that can (HF Jobs: about once a second, `hub::job_metrics`).
+  template <class OnSample>
+  void metrics(OnSample&& on_sample, stop_token stop = {}) requires
+      requires(Launcher& l, Transport& t) {
+    l.metrics(t, "", on_sample, stop);
+  }
+  {
+    core_->client->launcher().metrics(core_->client->transport(), id(), on_sample, std::move(stop));
+  }
+  /// The user's labels as the launcher has them now. Only with launchers that can (HF Jobs).
+  [[nodiscard]] std::map<std::string, std::string> labels() requires
+      requires(Launcher& l, Transport& t) {
+    l.labels(t, "");
+  }
+  { return core_->client->launcher().labels(core_->client->transport(), id()); }
+  /// Replaces the user's labels. Only with launchers that can (HF Jobs).
+  void labels(std::map<std::string, std::string> const& replacement) requires
+      requires(Launcher& l, Transport& t) {
+    l.labels(t, "", replacement);
+  }
+  { core_->client->launcher().labels(core_->client->transport(), id(), replacement); }
 
   /// Ends the machine and everything in it; once ended, does nothing.
   void terminate() { end(end_reason::user); }
