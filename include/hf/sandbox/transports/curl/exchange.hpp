@@ -271,6 +271,8 @@ class curl_exchange {
       case end::none:
         break;
     }
+    if (result == CURLE_OK)
+      fail(errc::connection_lost, "the connection to " + origin + " broke in the answer's head");
     std::string const text =
         error_text_[0] != '\0' ? error_text_.data() : curl_easy_strerror(result);
     fail(curl_errc(result, text, clock_.is_connected()), origin + ": " + text);
