@@ -1,11 +1,11 @@
 #ifndef HF_SANDBOX_AGENT_HTTP_ROUTER_HPP
 #define HF_SANDBOX_AGENT_HTTP_ROUTER_HPP
 
+#include "http/exchange.hpp"
+
 #include <string>
 #include <string_view>
 #include <vector>
-
-#include "http/exchange.hpp"
 
 namespace hf::agent {
 

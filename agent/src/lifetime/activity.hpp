@@ -21,7 +21,8 @@ class activity {
     guard& operator=(guard const&) = delete;
     guard& operator=(guard&&) = delete;
     ~guard() {
-      if (owner_ == nullptr) return;
+      if (owner_ == nullptr)
+        return;
       --owner_->running_;
       owner_->touch();
     }

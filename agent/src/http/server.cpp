@@ -1,0 +1,146 @@
+#include "http/server.hpp"
+
+#include "http/session.hpp"
+
+#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <memory>
+#include <string_view>
+#include <tuple>
+#include <utility>
+
+namespace hf::agent {
+namespace {
+
+constexpr std::string_view overload_answer =
+    "HTTP/1.1 503 Service Unavailable\r\n"
+    "Content-Type: application/json\r\n"
+    "Connection: close\r\n"
+    "Content-Length: 60\r\n"
+    "\r\n"
+    R"({"code":"resource_exhausted","error":"too many connections"})";
+
+unique_fd open_reserve() {
+  return unique_fd(::open("/dev/null", O_RDONLY | O_CLOEXEC));
+}
+
+}  // namespace
+
+server::server(context& shared, router const& routes, server_options options, unique_fd listener)
+    : shared_(shared),
+      routes_(routes),
+      options_(std::move(options)),
+      timers_(shared.loop),
+      listener_(shared.loop, listener.get()),
+      pause_(shared.loop),
+      reserve_(open_reserve()) {
+  std::ignore = listener.release();
+}
+
+void server::start() {
+  asio::co_spawn(shared_.loop, accept_loop(), asio::detached);
+}
+
+void server::stop_accepting() {
+  stopping_ = true;
+  pause_.cancel();
+  boost::system::error_code ignored;
+  listener_.close(ignored);
+}
+
+asio::awaitable<void> server::accept_loop() {
+  while (!stopping_) {
+    auto const outcome = co_await listener_.async_wait(asio::posix::descriptor_base::wait_read,
+                                                       asio::as_tuple(asio::use_awaitable));
+    if (std::get<0>(outcome))
+      break;
+    bool exhausted = false;
+    // A bounded number at a time, so that a flood does not starve those who are connected.
+    for (int i = 0; i < 64 && !stopping_; ++i) {
+      unique_fd socket(
+          ::accept4(listener_.native_handle(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
+      if (socket) {
+        admit(std::move(socket));
+        continue;
+      }
+      if (errno == EINTR || errno == ECONNABORTED)
+        continue;
+      if (errno == EAGAIN || errno == EWOULDBLOCK)
+        break;
+      if (errno == EMFILE || errno == ENFILE) {
+        reserve_.reset();
+        socket.reset(
+            ::accept4(listener_.native_handle(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
+        if (socket)
+          refuse(std::move(socket), false);
+        reserve_ = open_reserve();
+        log_.line("out of file descriptors; a connection was refused");
+      }
+      exhausted = true;
+      break;
+    }
+    if (exhausted && !stopping_) {
+      pause_.expires_after(std::chrono::milliseconds(50));
+      co_await pause_.async_wait(asio::as_tuple(asio::use_awaitable));
+    }
+  }
+}
+
+void server::admit(unique_fd socket) {
+  int const on = 1;
+  ::setsockopt(socket.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+  if (sessions_ >= options_.allowed.connections) {
+    log_.line("too many connections; one was refused");
+    refuse(std::move(socket), true);
+    return;
+  }
+  try {
+    auto opened = std::make_shared<session>(*this, std::move(socket));
+    asio::co_spawn(
+        shared_.loop, [opened]() { return opened->run(); }, asio::detached);
+  } catch (std::exception const&) {
+    log_.line("no memory for a connection");
+  }
+}
+
+void server::refuse(unique_fd socket, bool may_linger) {
+  std::ignore = ::send(socket.get(), overload_answer.data(), overload_answer.size(),
+                       MSG_NOSIGNAL | MSG_DONTWAIT);
+  ::shutdown(socket.get(), SHUT_WR);
+  // Closed with unread bytes in it, the answer would be lost in a reset.
+  std::ignore = ::recv(socket.get(), scratch_.data(), scratch_.size(), MSG_DONTWAIT);
+  if (!may_linger || lingering_ >= 32)
+    return;
+  try {
+    asio::co_spawn(shared_.loop, linger(std::move(socket)), asio::detached);
+  } catch (std::exception const&) {
+  }
+}
+
+asio::awaitable<void> server::linger(unique_fd socket) {
+  ++lingering_;
+  try {
+    stream closing(shared_.loop, timers_, std::move(socket));
+    auto const until = stream::clock::now() + options_.allowed.linger;
+    for (;;) {
+      co_await closing.wait_readable(until);
+      if (::recv(closing.fd(), scratch_.data(), scratch_.size(), MSG_DONTWAIT) == 0)
+        break;
+      if (stream::clock::now() >= until)
+        break;
+    }
+  } catch (std::exception const&) {
+  }
+  --lingering_;
+}
+
+}  // namespace hf::agent

@@ -1,0 +1,105 @@
+#include "http/stream.hpp"
+
+#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/error.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <boost/system/system_error.hpp>
+#include <sys/socket.h>
+
+#include <cerrno>
+#include <tuple>
+#include <utility>
+
+namespace hf::agent {
+namespace asio = boost::asio;
+namespace {
+
+[[noreturn]] void fail(int error) {
+  throw boost::system::system_error(error, boost::system::system_category());
+}
+
+}  // namespace
+
+stream::stream(asio::io_context& loop, deadlines& timers, unique_fd socket)
+    : entry(timers), socket_(loop, socket.get()) {
+  std::ignore = socket.release();
+}
+
+void stream::close() {
+  boost::system::error_code ignored;
+  socket_.close(ignored);
+}
+
+void stream::cancel() {
+  boost::system::error_code ignored;
+  socket_.cancel(ignored);
+}
+
+void stream::expire() {
+  expired_ = true;
+  cancel();
+}
+
+asio::awaitable<void> stream::wait(asio::posix::descriptor_base::wait_type what,
+                                   clock::time_point deadline) {
+  if (deadline != never)
+    set_deadline(deadline);
+  auto const outcome = co_await socket_.async_wait(what, asio::as_tuple(asio::use_awaitable));
+  if (deadline != never)
+    set_deadline(never);
+  auto const failed = std::get<0>(outcome);
+  if (std::exchange(expired_, false))
+    throw boost::system::system_error(asio::error::timed_out);
+  if (failed)
+    throw boost::system::system_error(failed);
+}
+
+asio::awaitable<void> stream::wait_readable(clock::time_point deadline) {
+  return wait(asio::posix::descriptor_base::wait_read, deadline);
+}
+
+asio::awaitable<void> stream::wait_writable(clock::time_point deadline) {
+  return wait(asio::posix::descriptor_base::wait_write, deadline);
+}
+
+asio::awaitable<std::size_t> stream::read_some(void* data, std::size_t size,
+                                               clock::time_point deadline) {
+  for (;;) {
+    ssize_t const n = ::recv(fd(), data, size, MSG_DONTWAIT);
+    if (n >= 0)
+      co_return static_cast<std::size_t>(n);
+    if (errno == EINTR)
+      continue;
+    if (errno != EAGAIN && errno != EWOULDBLOCK)
+      fail(errno);
+    co_await wait_readable(deadline);
+  }
+}
+
+asio::awaitable<void> stream::write(std::span<iovec> parts, clock::duration stall) {
+  while (!parts.empty()) {
+    msghdr message{};
+    message.msg_iov = parts.data();
+    message.msg_iovlen = static_cast<decltype(message.msg_iovlen)>(parts.size());
+    ssize_t const n = ::sendmsg(fd(), &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (n < 0) {
+      if (errno == EINTR)
+        continue;
+      if (errno != EAGAIN && errno != EWOULDBLOCK)
+        fail(errno);
+      co_await wait_writable(stall == clock::duration::zero() ? never : clock::now() + stall);
+      continue;
+    }
+    auto sent = static_cast<std::size_t>(n);
+    while (!parts.empty() && sent >= parts.front().iov_len) {
+      sent -= parts.front().iov_len;
+      parts = parts.subspan(1);
+    }
+    if (sent > 0) {
+      parts.front().iov_base = static_cast<char*>(parts.front().iov_base) + sent;
+      parts.front().iov_len -= sent;
+    }
+  }
+}
+
+}  // namespace hf::agent

@@ -1,0 +1,191 @@
+#include "config.hpp"
+#include "confine/entry.hpp"
+#include "context.hpp"
+#include "detail/landlock_abi.hpp"
+#include "detail/random_id.hpp"
+#include "http/listener.hpp"
+#include "http/router.hpp"
+#include "http/server.hpp"
+#include "info/routes.hpp"
+#include "lifetime/hardening.hpp"
+#include "lifetime/watchdog.hpp"
+
+#include <hf/sandbox/version.hpp>
+
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/signal_set.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/thread_pool.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <sys/time.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <exception>
+#include <string>
+#if __has_include("exec/service.hpp")
+#include "exec/service.hpp"
+#define HF_SANDBOX_AGENT_HAS_EXEC 1
+#endif
+#if __has_include("files/routes.hpp")
+#include "files/routes.hpp"
+#define HF_SANDBOX_AGENT_HAS_FILES 1
+#endif
+
+namespace {
+
+using namespace hf::agent;
+
+// Threads for file operations that block; mostly they wait.
+constexpr std::size_t blocking_threads = 4;
+
+void print(std::FILE* to, std::string const& text) {
+  std::fputs(text.c_str(), to);
+}
+
+void print_start_line(config const& settings, int listener) {
+  int const abi = landlock_abi();
+  std::string landlock = "UNAVAILABLE";
+  if (abi > 0) {
+    landlock = "abi " + std::to_string(abi) + " [";
+    for (auto const& feature : landlock_features(abi))
+      landlock += (landlock.back() == '[' ? "" : ",") + feature;
+    landlock += "]";
+  }
+  print(stderr, "hf-sandbox-agent " HF_SANDBOX_VERSION_STRING " listening on " +
+                    describe_listener(listener) + " (mode: dedicated, auth: " +
+                    (settings.token.empty() ? "DISABLED" : "required") + ", landlock: " + landlock +
+                    ")\n");
+}
+
+unique_fd open_listener(config const& settings, confine::entry const& launched) {
+  if (launched.listen_fd >= 0)
+    return adopt_listener(launched.listen_fd);
+  if (!settings.socket.empty())
+    return listen_on_path(settings.socket);
+  return listen_on_port(settings.port);
+}
+
+[[noreturn]] void leave(int code) {
+  std::fflush(nullptr);
+  // Nothing is unwound: what is left belongs to connections, and the kernel closes these.
+  std::_Exit(code);
+}
+
+// The end must come even if a file operation hangs in the kernel or a command cannot be killed.
+void leave_at_the_latest_in(int seconds) {
+  std::signal(SIGALRM, [](int) { ::_exit(0); });
+  itimerval timer{};
+  timer.it_value.tv_sec = seconds;
+  ::setitimer(ITIMER_REAL, &timer, nullptr);
+}
+
+int run(int argc, char** argv) {
+  confine::entry const launched = confine::enter(argc, argv);
+  config settings = read_config(argc, argv);
+  if (settings.show_help || settings.show_version) {
+    print(stdout,
+          settings.show_help ? help_text : "hf-sandbox-agent " HF_SANDBOX_VERSION_STRING "\n");
+    return 0;
+  }
+  harden_process();
+  settings.allowed.connections = settings.max_connections.value_or(connections_by_limit());
+  unique_fd listener = open_listener(settings, launched);
+  int const listener_fd = listener.get();
+
+  boost::asio::io_context loop(1);
+  boost::asio::thread_pool blocking(blocking_threads);
+  activity active;
+  context shared{loop, blocking, active, random_id()};
+  router routes;
+  agent_facts facts;
+  facts.authentication = !settings.token.empty();
+  facts.idle_timeout = settings.idle_timeout;
+  facts.lifetime = settings.lifetime;
+  facts.allowed = settings.allowed;
+  add_info_routes(routes, shared, facts);
+#ifdef HF_SANDBOX_AGENT_HAS_EXEC
+  exec_service exec(shared);
+  exec.add_routes(routes);
+  facts.features.update(exec.features());
+#endif
+#ifdef HF_SANDBOX_AGENT_HAS_FILES
+  add_files_routes(routes, shared);
+  facts.features.update(files_features());
+#endif
+
+  server front(shared, routes,
+               {settings.allowed, settings.token, [&facts] { return health_details(facts); }},
+               std::move(listener));
+
+  bool ending = false;
+  auto const end = [&]() -> void {
+    if (ending)
+      return;
+    ending = true;
+    leave_at_the_latest_in(3);
+    front.stop_accepting();
+    boost::asio::co_spawn(
+        loop,
+        [&]() -> boost::asio::awaitable<void> {
+#ifdef HF_SANDBOX_AGENT_HAS_EXEC
+          co_await exec.shutdown();
+#endif
+          // The last events of what has just ended are still on their way.
+          boost::asio::steady_timer last_words(loop, std::chrono::milliseconds(50));
+          co_await last_words.async_wait(boost::asio::use_awaitable);
+          loop.stop();
+        },
+        boost::asio::detached);
+  };
+  boost::asio::signal_set signals(loop);
+  // As PID 1 of a namespace of its own the keeper ends the agent, and commands must not be able to.
+  if (!launched.own_pid_namespace) {
+    signals.add(SIGTERM);
+    signals.add(SIGINT);
+    signals.async_wait([&](boost::system::error_code failed, int) {
+      if (!failed)
+        end();
+    });
+  }
+  auto const end_after = [&](boost::asio::awaitable<void> event) {
+    boost::asio::co_spawn(loop, std::move(event), [&](std::exception_ptr) { end(); });
+  };
+  if (settings.lifetime)
+    end_after(wait_until_expired(shared, *settings.lifetime));
+  if (settings.idle_timeout)
+    end_after(wait_until_idle(shared, *settings.idle_timeout));
+  if (launched.keeper_fd >= 0)
+    end_after(wait_until_orphaned(shared, launched.keeper_fd));
+
+  front.start();
+  if (settings.token.empty())
+    print(stderr,
+          "hf-sandbox-agent: WARNING: --allow-no-auth: everybody who can connect is let in\n");
+  print_start_line(settings, listener_fd);
+  for (;;) {
+    try {
+      loop.run();
+      break;
+    } catch (std::exception const& failed) {
+      // One caller's bad luck (no memory for a coroutine) is not the end of the others.
+      front.log().line(std::string("internal error: ") + failed.what());
+    }
+  }
+  leave(0);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  try {
+    return run(argc, argv);
+  } catch (std::exception const& failed) {
+    std::fprintf(stderr, "hf-sandbox-agent: %s\n", failed.what());
+    return 1;
+  }
+}
