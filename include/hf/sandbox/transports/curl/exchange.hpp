@@ -335,7 +335,8 @@ class curl_exchange {
 
   void take_header_line(std::string_view line) {
     // The rest of a head that was cut off; libcurl hands it on before it notices.
-    if (line.empty() || line.back() != '\n') return;
+    if (line.empty() || line.back() != '\n')
+      return;
     auto const outcome = parser_.line(line);
     if (outcome == head_parser::outcome::more)
       return;
