@@ -6,10 +6,10 @@
 /// `HF_SANDBOX_NO_CURL` leaves libcurl out; `HF_SANDBOX_USE_BEAST` and `HF_SANDBOX_USE_HTTPLIB` add the
 /// other transports. These macros add or leave out declarations; they change no type.
 #include <hf/sandbox/core.hpp>
-#include <hf/sandbox/launchers/docker.hpp>
 #include <hf/sandbox/launchers/hf_jobs.hpp>
 
 #if !defined(_WIN32)
+#include <hf/sandbox/launchers/docker.hpp>
 #include <hf/sandbox/launchers/process.hpp>
 #endif
 

@@ -217,20 +217,25 @@ class launch_attempt {
                                            std::nullopt, limits());
     if (answer.status < 400)
       return;
-    auto const message = engine_message(answer);
-    if (contains(message, "exec format error"))
+    throw_start_failure(
+        engine_message(answer),
+        failed("start", engine_answer_error("start a container of " + plan_.image, answer)));
+  }
+
+  /// Engines report an agent that cannot be run in their answer or in the container's log.
+  [[noreturn]] void throw_start_failure(std::string const& text, launch_error const& cause) {
+    if (contains(text, "exec format error"))
       throw launch_error(errc::launch_failed,
                          "the agent " + agent_ +
                              " is built for another processor than the containers of this engine; "
                              "set docker_options::agent to one that fits",
-                         "start", "");
-    auto const cause =
-        failed("start", engine_answer_error("start a container of " + plan_.image, answer));
-    // A mount without exec permission, or one that the engine looks for elsewhere.
-    bool const blames_mount = contains(message, "permission denied") ||
-                              (contains(message, plan_.agent_mount) && !plan_.agent_mount.empty());
-    if (!plan_.agent_mount.empty() && blames_mount)
+                         "start", text);
+    // A mount without exec permission, or a path that the engine looks for elsewhere.
+    if (!plan_.agent_mount.empty() &&
+        (contains(text, "permission denied") || contains(text, plan_.agent_mount)))
       throw way_blocked{true, cause};
+    if (!plan_.socket_mount.empty() && contains(text, std::string(inside_socket)))
+      throw way_blocked{false, cause};
     throw cause;
   }
 
@@ -297,14 +302,11 @@ class launch_attempt {
     bool const socket = plan_.reach == docker_reach::unix_socket;
     if (!description || state.phase == phase::ended) {
       auto const log = last_words();
-      auto const cause =
-          launch_error(errc::launch_failed,
-                       "the container ended before its agent answered" +
-                           (description ? " (" + state.message + ")" : std::string()),
-                       "ready", log);
-      if (socket && contains(log, std::string(inside_socket)))
-        throw way_blocked{false, cause};
-      throw cause;
+      throw_start_failure(
+          log, launch_error(errc::launch_failed,
+                            "the container ended before its agent answered" +
+                                (description ? " (" + state.message + ")" : std::string()),
+                            "ready", log));
     }
     if (socket && (held_->socket ? waited > std::chrono::seconds(3) && !is_listening(held_->socket)
                                  : waited > std::chrono::seconds(20)))

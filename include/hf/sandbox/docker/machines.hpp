@@ -3,6 +3,7 @@
 
 #include <hf/sandbox/detail/crypto.hpp>
 #include <hf/sandbox/detail/sleep.hpp>
+#include <hf/sandbox/detail/unique_fd.hpp>
 #include <hf/sandbox/docker/container.hpp>
 #include <hf/sandbox/docker/description.hpp>
 #include <hf/sandbox/docker/engine.hpp>
@@ -39,7 +40,7 @@ namespace hf::detail::docker {
 /// What is kept open for a container whose agent listens in a shared directory.
 struct held_socket {
   socket_directory directory;
-  held_descriptor socket;
+  unique_fd socket;
 };
 
 /// The containers of one engine that are sandboxes: looks at them, ends them, and holds the sockets

@@ -1,6 +1,7 @@
 #ifndef HF_SANDBOX_DOCKER_SOCKET_DIRECTORY_HPP
 #define HF_SANDBOX_DOCKER_SOCKET_DIRECTORY_HPP
 
+#include <hf/sandbox/detail/unique_fd.hpp>
 #include <hf/sandbox/error.hpp>
 
 #include <fcntl.h>
@@ -21,36 +22,12 @@
 
 namespace hf::detail::docker {
 
-/// A descriptor that is closed with its owner.
-class held_descriptor {
- public:
-  held_descriptor() = default;
-  explicit held_descriptor(int fd) noexcept : fd_(fd) {}
-  held_descriptor(held_descriptor&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
-  held_descriptor& operator=(held_descriptor&& other) noexcept {
-    std::swap(fd_, other.fd_);
-    return *this;
-  }
-  held_descriptor(held_descriptor const&) = delete;
-  held_descriptor& operator=(held_descriptor const&) = delete;
-  ~held_descriptor() {
-    if (fd_ >= 0)
-      ::close(fd_);
-  }
-
-  [[nodiscard]] int get() const noexcept { return fd_; }
-  explicit operator bool() const noexcept { return fd_ >= 0; }
-
- private:
-  int fd_ = -1;
-};
-
 /// Whether something listens at a socket that is held open by name only.
-[[nodiscard]] inline bool is_listening(held_descriptor const& socket) {
+[[nodiscard]] inline bool is_listening(unique_fd const& socket) {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
   std::snprintf(address.sun_path, sizeof address.sun_path, "/proc/self/fd/%d", socket.get());
-  held_descriptor const probe(::socket(AF_UNIX, SOCK_STREAM, 0));
+  unique_fd const probe(::socket(AF_UNIX, SOCK_STREAM, 0));
   return probe &&
          ::connect(probe.get(), reinterpret_cast<sockaddr const*>(&address), sizeof address) == 0;
 }
@@ -100,7 +77,7 @@ class socket_directory {
       errno = why;
       fail("make", shared);
     }
-    out.launching_ = held_descriptor(::open(out.path_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    out.launching_ = unique_fd(::open(out.path_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     if (out.launching_)
       ::flock(out.launching_.get(), LOCK_EX | LOCK_NB);
     out.hold();
@@ -128,12 +105,11 @@ class socket_directory {
 
   /// Opens the agent's socket without following a link that code inside may have put there; an
   /// empty descriptor while there is none. `errc::io_error` for anything but a socket.
-  [[nodiscard]] held_descriptor open_socket() const {
+  [[nodiscard]] unique_fd open_socket() const {
 #if defined(__linux__)
     if (!directory_)
       return {};
-    held_descriptor socket(
-        ::openat(directory_.get(), "agent.sock", O_PATH | O_NOFOLLOW | O_CLOEXEC));
+    unique_fd socket(::openat(directory_.get(), "agent.sock", O_PATH | O_NOFOLLOW | O_CLOEXEC));
     if (!socket)
       return {};
     struct stat info {};
@@ -161,15 +137,15 @@ class socket_directory {
 
   /// Whether another process is launching with it right now.
   [[nodiscard]] static bool in_use(std::filesystem::path const& path) {
-    held_descriptor const fd(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW));
+    unique_fd const fd(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW));
     return fd && ::flock(fd.get(), LOCK_EX | LOCK_NB) != 0;
   }
 
  private:
   void hold() {
 #if defined(__linux__)
-    directory_ = held_descriptor(
-        ::open(mount_source().c_str(), O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+    directory_ =
+        unique_fd(::open(mount_source().c_str(), O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
 #endif
   }
 
@@ -181,8 +157,8 @@ class socket_directory {
   }
 
   std::filesystem::path path_;
-  held_descriptor directory_;
-  held_descriptor launching_;
+  unique_fd directory_;
+  unique_fd launching_;
 };
 
 }  // namespace hf::detail::docker
