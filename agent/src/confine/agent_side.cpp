@@ -24,11 +24,11 @@ namespace hf::agent::confine {
 
 namespace {
 
-// Filled before there are threads, read between fork and exec of every command.
-std::vector<sock_filter>& command_filter() {
-  static std::vector<sock_filter> filter;
-  return filter;
-}
+// Filled before there are threads, read for every command.
+struct {
+  std::vector<sock_filter> code;
+  sock_fprog program{};
+} further_filter;
 
 void check(std::string_view step, int error, report const& status) {
   if (error != 0)
@@ -125,7 +125,9 @@ std::string enter_landlock_only(settings const& how, uid_t uid, int pid_fd, repo
   check("drop capabilities", drop_capabilities(), status);
   enforce_host_rules(how.scratch, status);
   restrict_calls(true, status);
-  command_filter() = landlock_only_policy();
+  further_filter.code = landlock_only_policy();
+  further_filter.program.len = static_cast<unsigned short>(further_filter.code.size());
+  further_filter.program.filter = further_filter.code.data();
   return how.scratch + "/home";
 }
 
@@ -140,9 +142,8 @@ void make_scratch(uid_t uid, report const& status) {
 
 }  // namespace
 
-int restrict_command() noexcept {
-  auto const& filter = command_filter();
-  return filter.empty() ? 0 : seccomp_filter::install(filter);
+void const* command_filter() noexcept {
+  return further_filter.code.empty() ? nullptr : &further_filter.program;
 }
 
 std::string become_agent(settings const& how, uid_t uid, int pid_fd, report const& status) {

@@ -24,9 +24,9 @@ struct entry {
 /// process, and every failure, ends in here.
 [[nodiscard]] entry enter(int& argc, char** argv);
 
-/// Puts the restrictions on a command that its agent does not have itself; to be called in the
-/// child between fork and exec. Async-signal-safe. Returns 0 or an error number.
-[[nodiscard]] int restrict_command() noexcept;
+/// The system call filter (a `sock_fprog`) that commands need beyond what the agent has itself;
+/// null when there is none. To be installed in the child between fork and exec. Valid for ever.
+[[nodiscard]] void const* command_filter() noexcept;
 
 }  // namespace hf::agent::confine
 
