@@ -132,6 +132,9 @@ entry enter(int& argc, char** argv) {
     ::close(fd);
   ::sigprocmask(SIG_UNBLOCK, &signals, nullptr);
 
+  // The paths of the host are nobody's business inside.
+  for (char* const flag : how.consumed)
+    std::memset(flag, 0, std::strlen(flag));
   std::string const home = become_agent(how, uid, agent_pid.write_end, status);
   // What the launch options set is left as it is.
   ::setenv("HOME", home.c_str(), 0);

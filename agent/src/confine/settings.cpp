@@ -54,7 +54,8 @@ bool asked_for(int argc, char** argv) {
 std::string parse_settings(int& argc, char** argv, settings& into) {
   int kept = 1;
   for (int i = 1; i < argc; ++i) {
-    std::string_view const argument = argv[i];
+    std::string const argument = argv[i];
+    int const at = i;
     std::string_view value;
     bool good = true;
     if (take(argument, confine_flag, value))
@@ -83,9 +84,12 @@ std::string parse_settings(int& argc, char** argv, settings& into) {
       }
     } else {
       argv[kept++] = argv[i];
+      continue;
     }
+    for (int consumed = at; consumed <= i; ++consumed)
+      into.consumed.push_back(argv[consumed]);
     if (!good)
-      return "bad flag " + std::string(argument);
+      return "bad flag " + argument;
   }
   argc = kept;
   argv[kept] = nullptr;

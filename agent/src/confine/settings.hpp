@@ -32,6 +32,8 @@ struct settings {
   long lifetime = 0;
   bool network = true;
   std::vector<volume> volumes;
+  /// Where the flags lie in memory: what commands could read in the agent's command line.
+  std::vector<char*> consumed;
 };
 
 /// Whether `argv` asks for confinement at all.
