@@ -106,8 +106,8 @@ class pull_progress {
 };
 
 /// What a failed pull means, with the remedy.
-[[nodiscard]] inline error pull_error(std::string const& image, std::string const& message,
-                                      int status = 0) {
+[[nodiscard]] inline launch_error pull_error(std::string const& image, std::string const& message,
+                                             int status = 0) {
   error_details details;
   details.where = hop::docker;
   details.http_status = status;

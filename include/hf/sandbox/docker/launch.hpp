@@ -90,8 +90,7 @@ class launch_attempt {
     out.labels = container_labels(options_, plan_.nonce);
     out.message = "container is running";
     held_->directory.launched();
-    if (held_->socket)
-      all_.hold(id_, held_);
+    all_.hold(id_, held_);
     done_ = true;
     return out;
   }

@@ -166,7 +166,7 @@ class machines {
     }
   }
 
-  /// Keeps the socket of a container that is talked to from now on.
+  /// Keeps what belongs to a container that this launcher has started.
   void hold(std::string const& id, std::shared_ptr<held_socket> socket) {
     std::lock_guard const lock(mutex_);
     held_[id] = std::move(socket);
