@@ -10,6 +10,9 @@
 
 #if !defined(_WIN32)
 #include <hf/sandbox/launchers/docker.hpp>
+#endif
+
+#if defined(__linux__)
 #include <hf/sandbox/launchers/process.hpp>
 #endif
 
