@@ -1,13 +1,15 @@
 #include "support/agent_process.hpp"
 #include "support/faulty_proxy.hpp"
+#include "support/sandbox_types.hpp"
 #include "support/scale.hpp"
 
 #include <hf/sandbox/agent/exec.hpp>
 #include <hf/sandbox/agent/spawn.hpp>
+#include <hf/sandbox/files.hpp>
 #include <hf/sandbox/process.hpp>
-#include <hf/sandbox/transports/curl.hpp>
 
 #include <catch2/catch_message.hpp>
+#include <catch2/catch_template_test_macros.hpp>
 #include <catch2/catch_test_macros.hpp>
 
 #include <atomic>
@@ -76,8 +78,9 @@ int processes_with_argument(std::string const& argument) {
 
 }  // namespace
 
-TEST_CASE("commands run exactly once and lose no byte over connections that break anywhere") {
-  int const runs = scaled(10'000, 300);
+TEMPLATE_TEST_CASE("calls have one effect and lose no byte over connections that break anywhere",
+                   "", HF_SANDBOX_TEST_TRANSPORTS) {
+  int const runs = scaled(3'400, 120);
   std::fprintf(stderr, "broken connections: %d runs\n", runs);
   agent_process agent;
   std::string const ledger = agent.directory() + "/ledger";
@@ -94,12 +97,43 @@ TEST_CASE("commands run exactly once and lose no byte over connections that brea
     return fault;
   });
 
-  hf::curl_transport transport;
+  TestType transport;
   // Learns the agent's instance over a good connection, as a launch does.
   auto const health =
       hf::detail::probe_health(transport, endpoint_of(agent, agent.socket_path()), 5s, {});
   REQUIRE(health);
-  hf::agent_client<hf::curl_transport> knowing(transport, endpoint_of(agent, proxy.path()), health);
+  auto const client = std::make_shared<hf::agent_client<TestType>>(
+      transport, endpoint_of(agent, proxy.path()), health);
+  hf::basic_files<TestType> files(client);
+
+  // Each returns whether what came back is right.
+  auto const run_command = [&](int i) {
+    int const lines = (i * 37) % 400;
+    hf::exec_options options;
+    std::string streamed;
+    options.on_stdout = [&](std::string_view text) { streamed += text; };
+    auto const result = hf::detail::exec(*client, counted_command(ledger, i, lines), options, {});
+    auto const expected = expected_output(i, lines);
+    return result.out == expected && streamed == expected && result.exit_code == i % 7 &&
+           result.signal == 0;
+  };
+  auto const run_process = [&](int i) {
+    int const lines = (i * 37) % 100;
+    auto const started = hf::detail::spawn(*client, counted_command(ledger, i, lines), {});
+    hf::basic_process<TestType> process(client, {}, started.handle, started.pid);
+    auto const result = process.follow();
+    return process.wait().exit_code == i % 7 && result.out == expected_output(i, lines);
+  };
+  auto const move_file = [&](int i) {
+    std::string const path = agent.directory() + "/file-" + std::to_string(i);
+    auto const content = expected_output(i, (i * 53) % 300);
+    files.write(path, content);
+    std::ofstream(ledger, std::ios::app) << i << '\n';
+    auto const entry = files.stat(path);
+    bool const right = entry.size == content.size() && files.read(path) == content;
+    files.remove(path);
+    return right && !files.exists(path);
+  };
 
   std::atomic<int> next{0};
   std::atomic<int> errors{0};
@@ -108,17 +142,11 @@ TEST_CASE("commands run exactly once and lose no byte over connections that brea
   for (int w = 0; w < 8; ++w)
     workers.emplace_back([&] {
       for (int i = next++; i < runs; i = next++) {
-        int const lines = (i * 37) % 400;
-        hf::exec_options options;
-        std::string streamed;
-        options.on_stdout = [&](std::string_view text) { streamed += text; };
         try {
-          auto const result =
-              hf::detail::exec(knowing, counted_command(ledger, i, lines), options, {});
-          auto const expected = expected_output(i, lines);
-          if (result.out != expected || streamed != expected || result.exit_code != i % 7 ||
-              result.signal != 0)
-            ++wrong;
+          bool const right = i % 4 == 2   ? move_file(i)
+                             : i % 4 == 3 ? run_process(i)
+                                          : run_command(i);
+          wrong += right ? 0 : 1;
         } catch (hf::error const& e) {
           std::fprintf(stderr, "run %d: %s: %s\n", i, std::string(hf::to_string(e.kind())).c_str(),
                        e.what());
@@ -131,12 +159,13 @@ TEST_CASE("commands run exactly once and lose no byte over connections that brea
 
   auto const ledger_runs = read_ledger(ledger);
   int more_than_once = 0;
-  for (auto const& [run, times] : ledger_runs)
-    more_than_once += times > 1 ? 1 : 0;
+  for (auto const& entry : ledger_runs)
+    more_than_once += entry.second > 1 ? 1 : 0;
   CHECK(wrong == 0);
   CHECK(more_than_once == 0);
-  CHECK(errors == 0);
-  CHECK(static_cast<int>(ledger_runs.size()) == runs);
+  // Reads give up after a few attempts, with a typed error; nothing else does.
+  CHECK(errors <= runs / 50);
+  CHECK(static_cast<int>(ledger_runs.size()) >= runs - errors);
   CHECK(proxy.struck() > runs / 4);
 }
 
