@@ -72,9 +72,14 @@ def code_mask(text):
     return mask
 
 
+# Folders that users read; elsewhere comments are left in the headers they come from.
+DOCUMENTED = {"hf", "hf/sandbox", "hf/sandbox/http", "hf/sandbox/launchers", "hf/sandbox/transports"}
+
+
 class Line:
-    def __init__(self, text, directive, argument, include):
+    def __init__(self, text, directive, argument, include, prose=False):
         self.text = text
+        self.prose = prose  # a comment or an empty line, outside of any literal
         self.directive = directive  # "include", "if", ... or None
         self.argument = argument
         self.include = include
@@ -108,7 +113,10 @@ def read_lines(path):
                 include = found.group(1) or found.group(2)
             lines.append(Line(line, match.group(1), match.group(2).strip(), include))
         else:
-            lines.append(Line(line, None, None, None))
+            bare = line.strip()
+            start = position + len(line) - len(line.lstrip())
+            prose = bool((not bare or bare.startswith("//")) and (start >= len(mask) or mask[start]))
+            lines.append(Line(line, None, None, None, prose and not bare.endswith("\\")))
         position = end + 1
     return lines
 
@@ -209,7 +217,10 @@ class Amalgamation:
             if target is not None:
                 self.emit(target, out, shared)
         body = []
+        documented = header.name.rpartition("/")[0] in DOCUMENTED
         for (line, conditions), target in zip(header.items(), targets):
+            if line.prose and not documented:
+                continue
             if line.include is None:
                 body.append(line.text)
             elif target is None and self.keep_include(header, line, conditions, shared):

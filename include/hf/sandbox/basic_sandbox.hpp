@@ -15,6 +15,7 @@
 #include <hf/sandbox/options.hpp>
 #include <hf/sandbox/process.hpp>
 
+#include <concepts>
 #include <cstdint>
 #include <exception>
 #include <functional>
@@ -51,8 +52,10 @@ class basic_sandbox {
     return create(std::make_shared<client_type>(std::move(launcher), std::move(transport)),
                   options);
   }
-  /// The same, sharing a client's connections and caches with other sandboxes.
-  [[nodiscard]] static basic_sandbox create(std::shared_ptr<client_type> client,
+  /// The same, sharing a client's connections and caches with other sandboxes. (A template, so that
+  /// `create({})` means empty options.)
+  template <std::same_as<std::shared_ptr<client_type>> Client>
+  [[nodiscard]] static basic_sandbox create(Client client,
                                             launch_options const& options = {}) {
     auto machine = client->launcher().launch(client->transport(), options);
     return basic_sandbox(std::move(client), std::move(machine), true);
@@ -84,7 +87,8 @@ class basic_sandbox {
     return client.launcher().list(client.transport(), filter);
   }
   /// The same through a client.
-  [[nodiscard]] static std::vector<instance> list(std::shared_ptr<client_type> const& client,
+  template <std::same_as<std::shared_ptr<client_type>> Client>
+  [[nodiscard]] static std::vector<instance> list(Client const& client,
                                                   label_filter const& filter = {}) {
     return client->launcher().list(client->transport(), filter);
   }
