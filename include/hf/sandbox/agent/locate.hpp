@@ -51,9 +51,9 @@ inline constexpr std::string_view agent_file_name = "hf-sandbox-agent";
   std::error_code ec;
   if (auto const program = fs::read_symlink("/proc/self/exe", ec); !ec) {
     auto const here = program.parent_path();
-    for (char const* const near :
+    for (char const* const beside :
          {"../libexec", "../libexec/hf-sandbox", ".", "../bin", "../agent"})
-      places.push_back((here / near / agent_file_name).lexically_normal());
+      places.push_back((here / beside / agent_file_name).lexically_normal());
   }
   for (char const* const prefix : {"/usr/local/libexec", "/usr/libexec"})
     places.push_back(fs::path(prefix) / agent_file_name);

@@ -29,7 +29,7 @@ class request_clock {
   /// The point in time at which the first limit runs out.
   [[nodiscard]] clock::time_point ends() const {
     auto const limit = connected_ ? rq_->stall_timeout : rq_->connect_timeout;
-    auto at = clock::time_point::max();
+    auto at = (clock::time_point::max)();
     if (limit.count() > 0 && limit < std::chrono::hours(24 * 365))
       at = last_ + limit;
     return rq_->deadline ? (std::min)(at, *rq_->deadline) : at;
