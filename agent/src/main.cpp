@@ -9,6 +9,7 @@
 #include "info/routes.hpp"
 #include "lifetime/hardening.hpp"
 #include "lifetime/watchdog.hpp"
+#include "proxy/routes.hpp"
 
 #include <hf/sandbox/version.hpp>
 
@@ -108,6 +109,7 @@ int run(int argc, char** argv) {
   facts.lifetime = settings.lifetime;
   facts.allowed = settings.allowed;
   add_info_routes(routes, shared, facts);
+  add_proxy_routes(routes, shared);
 #ifdef HF_SANDBOX_AGENT_HAS_EXEC
   exec_service exec(shared);
   exec.add_routes(routes);

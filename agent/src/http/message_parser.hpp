@@ -33,7 +33,7 @@ class message_parser final : public boost::beast::http::basic_parser<IsRequest> 
   int version = 0;
   int status = 0;
   std::string reason;
-  /// Names in lower case.
+  /// Names of requests in lower case, of answers as they came.
   std::vector<std::pair<std::string, std::string>> fields;
 
   /// Decodes a part of a chunked body from `in` to `out`; sets how much of both was used. Returns

@@ -1,7 +1,9 @@
 #include "http/stream.hpp"
 
 #include <boost/asio/as_tuple.hpp>
+#include <boost/asio/cancellation_type.hpp>
 #include <boost/asio/error.hpp>
+#include <boost/asio/this_coro.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/system/system_error.hpp>
 #include <sys/socket.h>
@@ -21,7 +23,7 @@ namespace {
 }  // namespace
 
 stream::stream(asio::io_context& loop, deadlines& timers, unique_fd socket)
-    : entry(timers), socket_(loop, socket.get()) {
+    : socket_(loop, socket.get()), reading_(timers, *this), writing_(timers, *this) {
   std::ignore = socket.release();
 }
 
@@ -35,31 +37,40 @@ void stream::cancel() {
   socket_.cancel(ignored);
 }
 
-void stream::expire() {
-  expired_ = true;
+void stream::stop() {
+  stopped_ = true;
   cancel();
 }
 
-asio::awaitable<void> stream::wait(asio::posix::descriptor_base::wait_type what,
+asio::awaitable<void> stream::wait(half& direction, asio::posix::descriptor_base::wait_type what,
                                    clock::time_point deadline) {
-  if (deadline != never)
-    set_deadline(deadline);
-  auto const outcome = co_await socket_.async_wait(what, asio::as_tuple(asio::use_awaitable));
-  if (deadline != never)
-    set_deadline(never);
-  auto const failed = std::get<0>(outcome);
-  if (std::exchange(expired_, false))
-    throw boost::system::system_error(asio::error::timed_out);
-  if (failed)
-    throw boost::system::system_error(failed);
+  for (;;) {
+    if (stopped_)
+      throw boost::system::system_error(asio::error::operation_aborted);
+    if (deadline != never)
+      direction.set_deadline(deadline);
+    auto const outcome = co_await socket_.async_wait(what, asio::as_tuple(asio::use_awaitable));
+    if (deadline != never)
+      direction.set_deadline(never);
+    auto const failed = std::get<0>(outcome);
+    if (std::exchange(direction.expired, false))
+      throw boost::system::system_error(asio::error::timed_out);
+    if (!failed)
+      co_return;
+    // Something else on this descriptor was cancelled, and that does not concern this direction.
+    auto const state = co_await asio::this_coro::cancellation_state;
+    if (failed != asio::error::operation_aborted || !socket_.is_open() ||
+        state.cancelled() != asio::cancellation_type::none)
+      throw boost::system::system_error(failed);
+  }
 }
 
 asio::awaitable<void> stream::wait_readable(clock::time_point deadline) {
-  return wait(asio::posix::descriptor_base::wait_read, deadline);
+  return wait(reading_, asio::posix::descriptor_base::wait_read, deadline);
 }
 
 asio::awaitable<void> stream::wait_writable(clock::time_point deadline) {
-  return wait(asio::posix::descriptor_base::wait_write, deadline);
+  return wait(writing_, asio::posix::descriptor_base::wait_write, deadline);
 }
 
 asio::awaitable<std::size_t> stream::read_some(void* data, std::size_t size,

@@ -18,7 +18,7 @@ namespace hf::agent {
 /// when the kernel says so; no buffer is held while it waits.
 ///
 /// Everything throws `boost::system::system_error`; `asio::error::timed_out` for a deadline.
-class stream : private deadlines::entry {
+class stream {
  public:
   using clock = deadlines::clock;
   static constexpr clock::time_point never = deadlines::never;
@@ -30,8 +30,10 @@ class stream : private deadlines::entry {
   void close();
   /// Gives the descriptor away; whatever waited is cancelled.
   [[nodiscard]] int release() { return socket_.release(); }
-  /// Ends all waits with `operation_aborted`.
+  /// Cancels what waits on the descriptor itself; reads and writes go on.
   void cancel();
+  /// Ends all reads and writes, now and later, with `operation_aborted`.
+  void stop();
   [[nodiscard]] boost::asio::posix::stream_descriptor& descriptor() { return socket_; }
 
   boost::asio::awaitable<void> wait_readable(clock::time_point deadline);
@@ -44,12 +46,25 @@ class stream : private deadlines::entry {
   boost::asio::awaitable<void> write(std::span<iovec> parts, clock::duration stall);
 
  private:
-  boost::asio::awaitable<void> wait(boost::asio::posix::descriptor_base::wait_type what,
+  // One direction's deadline.
+  struct half final : deadlines::entry {
+    half(deadlines& timers, stream& whole) : entry(timers), owner(whole) {}
+    void expire() override {
+      expired = true;
+      owner.cancel();
+    }
+    stream& owner;
+    bool expired = false;
+  };
+
+  boost::asio::awaitable<void> wait(half& direction,
+                                    boost::asio::posix::descriptor_base::wait_type what,
                                     clock::time_point deadline);
-  void expire() override;
 
   boost::asio::posix::stream_descriptor socket_;
-  bool expired_ = false;
+  half reading_;
+  half writing_;
+  bool stopped_ = false;
 };
 
 }  // namespace hf::agent
