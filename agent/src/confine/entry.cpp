@@ -69,7 +69,7 @@ void detach(report const& status) {
 }
 
 uid_t choose_user(settings const& how, report const& status) {
-  if (::geteuid() != 0 || how.mode == mode::none)
+  if (::geteuid() != 0 || how.mode == mode::none || is_only_user())
     return 0;
   uid_t const uid = unused_uid();
   if (uid == 0)

@@ -85,4 +85,14 @@ uid_t unused_uid() {
   return 0;
 }
 
+bool is_only_user() {
+  unsigned long inside = 0;
+  unsigned long outside = 0;
+  unsigned long length = 0;
+  int used = 0;
+  std::string const map = read_file("/proc/self/uid_map");
+  return std::sscanf(map.c_str(), "%lu %lu %lu %n", &inside, &outside, &length, &used) == 3 &&
+         length == 1 && map[static_cast<std::size_t>(used)] == '\0';
+}
+
 }  // namespace hf::agent::confine

@@ -9,6 +9,10 @@ namespace hf::agent::confine {
 /// 0 when there is none.
 [[nodiscard]] uid_t unused_uid();
 
+/// Whether this process is root of a user namespace that has no other user: then there is nobody to
+/// become, and outside it is an ordinary user anyway.
+[[nodiscard]] bool is_only_user();
+
 }  // namespace hf::agent::confine
 
 #endif
