@@ -1,0 +1,188 @@
+#include "exec/child.hpp"
+
+#include "exec/raw_syscall.hpp"
+
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <linux/seccomp.h>
+#include <signal.h>
+#include <sys/prctl.h>
+
+namespace hf::agent {
+namespace {
+
+#ifndef SYS_landlock_restrict_self
+constexpr long landlock_restrict_self_number = 446;
+#else
+constexpr long landlock_restrict_self_number = SYS_landlock_restrict_self;
+#endif
+#ifndef SYS_close_range
+constexpr long close_range_number = 436;
+#else
+constexpr long close_range_number = SYS_close_range;
+#endif
+constexpr long close_range_cloexec = 4;
+
+[[noreturn]] HF_AGENT_BARE void leave(int code) {
+  for (;;)
+    raw_syscall(SYS_exit_group, code);
+}
+
+[[noreturn]] HF_AGENT_BARE void fail(child_plan const& child, spawn_step step, long error) {
+  spawn_report report{spawn_report::kind::failed, static_cast<std::int32_t>(step),
+                      static_cast<std::int32_t>(-error)};
+  raw_syscall(SYS_write, child.report, raw_pointer(&report), sizeof report);
+  leave(127);
+}
+
+// Signals are blocked here. Handlers are cleared by execve, but one that came before it would run
+// in the agent's memory; ignored signals would stay ignored.
+HF_AGENT_BARE void reset_signals() {
+  struct {
+    void* handler;
+    unsigned long flags;
+    void* restorer;
+    unsigned long mask;
+  } action = {nullptr, 0, nullptr, 0};
+  for (int number = 1; number <= 64; ++number)
+    if (number != SIGKILL && number != SIGSTOP)
+      raw_syscall(SYS_rt_sigaction, number, raw_pointer(&action), 0, 8);
+  unsigned long const none = 0;
+  raw_syscall(SYS_rt_sigprocmask, SIG_SETMASK, raw_pointer(&none), 0, 8);
+}
+
+HF_AGENT_BARE void set_limits(child_plan const& child) {
+  auto const& plan = *child.plan;
+  for (std::size_t i = 0; i < plan.limits.size(); ++i)
+    if (long const r =
+            raw_syscall(SYS_prlimit64, 0, plan.limits[i].first, raw_pointer(&child.limits[i]), 0);
+        r < 0)
+      fail(child, spawn_step::limits, r);
+  if (plan.nice)
+    if (long const r = raw_syscall(SYS_setpriority, PRIO_PROCESS, 0, *plan.nice); r < 0)
+      fail(child, spawn_step::limits, r);
+}
+
+// Raw calls, because libc's would change the agent's other threads, too.
+HF_AGENT_BARE void become_user(child_plan const& child) {
+  auto const& user = *child.plan->user;
+  if (long const r = raw_syscall(SYS_setgroups, static_cast<long>(user.groups.size()),
+                                 raw_pointer(user.groups.data()));
+      r < 0)
+    fail(child, spawn_step::user, r);
+  if (long const r = raw_syscall(SYS_setresgid, user.gid, user.gid, user.gid); r < 0)
+    fail(child, spawn_step::user, r);
+  if (long const r = raw_syscall(SYS_setresuid, user.uid, user.uid, user.uid); r < 0)
+    fail(child, spawn_step::user, r);
+}
+
+HF_AGENT_BARE void drop_bounding_set(child_plan const& child) {
+  for (long capability = 0; capability < 64; ++capability) {
+    long const r = raw_syscall(SYS_prctl, PR_CAPBSET_DROP, capability, 0, 0, 0);
+    if (r == -EINVAL)
+      return;
+    if (r < 0)
+      fail(child, spawn_step::user, r);
+  }
+}
+
+HF_AGENT_BARE void drop_capabilities(child_plan const& child) {
+  __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
+  __user_cap_data_struct data[2]{};
+  raw_syscall(SYS_prctl, PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
+  if (long const r = raw_syscall(SYS_capset, raw_pointer(&header), raw_pointer(&data[0])); r < 0)
+    fail(child, spawn_step::user, r);
+}
+
+HF_AGENT_BARE void confine(child_plan const& child) {
+  auto const& plan = *child.plan;
+  if (plan.no_new_privileges)
+    if (long const r = raw_syscall(SYS_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); r < 0)
+      fail(child, spawn_step::landlock, r);
+  if (plan.landlock_ruleset >= 0)
+    if (long const r = raw_syscall(landlock_restrict_self_number, plan.landlock_ruleset, 0); r < 0)
+      fail(child, spawn_step::landlock, r);
+  if (plan.seccomp_filter != nullptr)
+    if (long const r =
+            raw_syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, raw_pointer(plan.seccomp_filter));
+        r < 0)
+      fail(child, spawn_step::landlock, r);
+}
+
+HF_AGENT_BARE bool try_next(long error) {
+  return error == -ENOENT || error == -ENOTDIR || error == -ENODEV || error == -ESTALE ||
+         error == -ETIMEDOUT;
+}
+
+HF_AGENT_BARE long execute(child_plan const& child) {
+  long error = -ENOENT;
+  bool forbidden = false;
+  for (char const* const* path = child.candidates; *path != nullptr; ++path) {
+    error = raw_syscall(SYS_execve, raw_pointer(*path), raw_pointer(child.argv),
+                        raw_pointer(child.envp));
+    if (error == -ENOEXEC) {
+      child.shell_argv[1] = *path;
+      raw_syscall(SYS_execve, raw_pointer(child.shell_argv[0]), raw_pointer(child.shell_argv),
+                  raw_pointer(child.envp));
+      return error;
+    }
+    if (error == -EACCES)
+      forbidden = true;
+    else if (!try_next(error))
+      return error;
+  }
+  return forbidden ? -EACCES : error;
+}
+
+HF_AGENT_BARE void place(child_plan const& child, int from, int to) {
+  if (long const r = raw_syscall(SYS_dup3, from, to, 0); r < 0)
+    fail(child, spawn_step::fork, r);
+}
+
+}  // namespace
+
+std::string_view to_string(spawn_step step) {
+  switch (step) {
+    case spawn_step::fork:
+      return "fork";
+    case spawn_step::limits:
+      return "limits";
+    case spawn_step::user:
+      return "user";
+    case spawn_step::landlock:
+      return "landlock";
+    case spawn_step::chdir:
+      return "chdir";
+    case spawn_step::exec:
+      return "exec";
+  }
+  return "exec";
+}
+
+HF_AGENT_BARE int run_child(void* argument) {
+  auto const& child = *static_cast<child_plan const*>(argument);
+  auto const& plan = *child.plan;
+  raw_syscall(SYS_setpgid, 0, 0);
+  place(child, plan.in, 0);
+  place(child, plan.out, 1);
+  place(child, plan.err, 2);
+  // Everything of the agent's is close-on-exec by itself; this is for what it may have inherited.
+  raw_syscall(close_range_number, 3, ~0U, close_range_cloexec);
+  if (plan.keep >= 0)
+    raw_syscall(SYS_fcntl, plan.keep, F_SETFD, 0);
+  set_limits(child);
+  if (plan.drop_capabilities)
+    drop_bounding_set(child);
+  if (plan.user)
+    become_user(child);
+  if (plan.drop_capabilities)
+    drop_capabilities(child);
+  if (!plan.cwd.empty())
+    if (long const r = raw_syscall(SYS_chdir, raw_pointer(plan.cwd.c_str())); r < 0)
+      fail(child, spawn_step::chdir, r);
+  confine(child);
+  reset_signals();
+  fail(child, spawn_step::exec, execute(child));
+}
+
+}  // namespace hf::agent

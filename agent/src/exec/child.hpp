@@ -1,0 +1,57 @@
+#ifndef HF_SANDBOX_AGENT_EXEC_CHILD_HPP
+#define HF_SANDBOX_AGENT_EXEC_CHILD_HPP
+
+#include "exec/spawn.hpp"
+
+#include <sys/resource.h>
+
+#include <cstdint>
+
+namespace hf::agent {
+
+/// Step numbers of a failure on their way through the pipe.
+enum class spawn_step : std::int32_t { fork, limits, user, landlock, chdir, exec };
+[[nodiscard]] std::string_view to_string(spawn_step step);
+
+/// What the processes of a start write to the agent, whole.
+struct spawn_report {
+  enum class kind : std::int32_t { failed = 1, started = 2 };
+  kind what;
+  /// The failed step, or the pid.
+  std::int32_t value;
+  std::int32_t error;
+};
+
+/// The plan as the child needs it: plain arrays, nothing to allocate.
+struct child_plan {
+  spawn_plan const* plan;
+  char* const* argv;
+  char* const* envp;
+  char const* const* candidates;
+  /// For a file that is no binary: { "/bin/sh", <to fill in>, arguments... }.
+  char const** shell_argv;
+  rlimit64 const* limits;
+  /// Where failures go; close-on-exec.
+  int report;
+};
+
+/// Becomes the command. Runs in the new process, which may share the agent's memory: only system
+/// calls. Does not return.
+int run_child(void* plan);
+
+struct helper_plan {
+  child_plan child;
+  void* child_stack_top;
+  /// Write end of the pipe of `helper_record`s.
+  int records;
+  /// Descriptors to close when the kernel has no close_range.
+  int highest_fd;
+};
+
+/// Starts the command and stays behind as the parent of its descendants. Runs in a process that may
+/// share the agent's memory for good. Does not return.
+int run_helper(void* plan);
+
+}  // namespace hf::agent
+
+#endif

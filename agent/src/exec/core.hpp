@@ -1,0 +1,44 @@
+#ifndef HF_SANDBOX_AGENT_EXEC_CORE_HPP
+#define HF_SANDBOX_AGENT_EXEC_CORE_HPP
+
+#include "context.hpp"
+#include "exec/log_budget.hpp"
+#include "exec/reaper.hpp"
+#include "exec/settings.hpp"
+
+#include <boost/asio/thread_pool.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <vector>
+
+namespace hf::agent {
+
+/// What all runs of an agent share.
+struct exec_core {
+  explicit exec_core(context& of, exec_settings bounds = {})
+      : shared(of), settings(bounds), children(of.loop) {
+    budget.memory_limit = bounds.memory;
+    budget.disk_limit = bounds.disk;
+  }
+
+  context& shared;
+  exec_settings settings;
+  reaper children;
+  log_budget budget;
+  /// Kills trees. Its own thread, so that file operations that hang cannot keep a timeout from
+  /// being enforced.
+  boost::asio::thread_pool sweeper{1};
+  /// What a pipe is read into; used between two suspensions only.
+  std::vector<char> scratch = std::vector<char>(256 * 1024);
+  /// Frees memory of ended runs; set by who keeps them.
+  std::function<void()> relieve = [] {};
+  /// Number of the next id "p-N".
+  std::uint64_t next_id = 0;
+  std::uint64_t next_serial = 0;
+};
+
+}  // namespace hf::agent
+
+#endif

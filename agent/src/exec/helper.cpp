@@ -1,0 +1,86 @@
+#include "exec/child.hpp"
+#include "exec/raw_syscall.hpp"
+
+#include <sched.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+
+#include <cerrno>
+
+namespace hf::agent {
+namespace {
+
+#ifndef SYS_close_range
+constexpr long close_range_number = 436;
+#else
+constexpr long close_range_number = SYS_close_range;
+#endif
+
+HF_AGENT_BARE void close_from(int first, int highest) {
+  if (raw_syscall(close_range_number, first, ~0U, 0) == 0)
+    return;
+  for (int fd = first; fd <= highest; ++fd)
+    raw_syscall(SYS_close, fd);
+}
+
+HF_AGENT_BARE long start_command(helper_plan& helper) {
+#ifdef HF_AGENT_FORK_ONLY
+  pid_t const pid = ::fork();
+  if (pid == 0)
+    run_child(&helper.child);
+  return pid < 0 ? -errno : pid;
+#else
+  // The agent waits for this process's report, so that errno is nobody's meanwhile.
+  int const pid =
+      ::clone(run_child, helper.child_stack_top, CLONE_VM | CLONE_VFORK | SIGCHLD, &helper.child);
+  return pid < 0 ? -errno : pid;
+#endif
+}
+
+HF_AGENT_BARE void write_record(helper_record::kind what, int code, int status) {
+  helper_record record{what, code, status};
+  while (raw_syscall(SYS_write, 0, raw_pointer(&record), sizeof record) == -EINTR) {
+  }
+}
+
+}  // namespace
+
+HF_AGENT_BARE int run_helper(void* argument) {
+  auto& helper = *static_cast<helper_plan*>(argument);
+  raw_syscall(SYS_setpgid, 0, 0);
+  char const name[] = "sbx-helper";
+  raw_syscall(SYS_prctl, PR_SET_NAME, raw_pointer(name), 0, 0, 0);
+  // Without this a descendant that loses its parent would go to the agent, unattributed.
+  long failure = raw_syscall(SYS_prctl, PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
+  long const pid = failure < 0 ? failure : start_command(helper);
+
+  // From the report's end on the agent goes on, and the plan is gone.
+  int const highest = helper.highest_fd;
+  raw_syscall(SYS_dup3, helper.records, 0, 0);
+  raw_syscall(SYS_dup3, helper.child.report, 1, 0);
+  close_from(2, highest);
+  spawn_report report{spawn_report::kind::started, static_cast<std::int32_t>(pid), 0};
+  if (pid < 0)
+    report = {spawn_report::kind::failed, static_cast<std::int32_t>(spawn_step::fork),
+              static_cast<std::int32_t>(-pid)};
+  raw_syscall(SYS_write, 1, raw_pointer(&report), sizeof report);
+  raw_syscall(SYS_close, 1);
+
+  while (pid > 0) {
+    siginfo_t info;
+    info.si_pid = 0;
+    long const r = raw_syscall(SYS_waitid, P_ALL, 0, raw_pointer(&info), WEXITED, 0);
+    if (r == -EINTR)
+      continue;
+    if (r < 0)
+      break;
+    if (info.si_pid == pid)
+      write_record(helper_record::kind::leader_ended, info.si_code, info.si_status);
+  }
+  write_record(helper_record::kind::all_gone, 0, 0);
+  for (;;)
+    raw_syscall(SYS_exit_group, 0);
+}
+
+}  // namespace hf::agent

@@ -1,0 +1,57 @@
+#include "exec/reaper.hpp"
+
+#include "exec/spawn.hpp"
+
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+
+#include <cerrno>
+#include <utility>
+
+namespace hf::agent {
+
+reaper::reaper(boost::asio::io_context& loop) : signals_(loop, SIGCHLD) {
+  ::prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
+  wait_for_signal();
+}
+
+void reaper::watch(pid_t pid, std::function<void(process_end)> ended) {
+  watched_.insert_or_assign(pid, std::move(ended));
+}
+
+void reaper::collect() {
+  for (;;) {
+    siginfo_t info;
+    info.si_pid = 0;
+    int const r = ::waitid(P_ALL, 0, &info, WEXITED | WNOHANG);
+    if (r != 0 && errno == EINTR)
+      continue;
+    if (r != 0 || info.si_pid == 0)
+      return;
+    recycle_helper(info.si_pid);
+    auto const it = watched_.find(info.si_pid);
+    if (it == watched_.end())
+      continue;
+    auto const ended = std::move(it->second);
+    watched_.erase(it);
+    ended({info.si_code, info.si_status});
+  }
+}
+
+void reaper::stop() {
+  boost::system::error_code ignored;
+  signals_.cancel(ignored);
+}
+
+void reaper::wait_for_signal() {
+  signals_.async_wait([this](boost::system::error_code const& error, int) {
+    if (error)
+      return;
+    // Several ends can be behind one signal, so the wait comes first.
+    wait_for_signal();
+    collect();
+  });
+}
+
+}  // namespace hf::agent

@@ -1,0 +1,118 @@
+#include "detail/run_blocking.hpp"
+#include "exec/run.hpp"
+
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <boost/asio/redirect_error.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <signal.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <utility>
+
+namespace hf::agent {
+namespace {
+
+constexpr std::chrono::milliseconds sweep_patience(2000);
+
+}  // namespace
+
+boost::asio::awaitable<void> run::watch_helper(unique_fd reports) {
+  auto const self = shared_from_this();
+  boost::asio::posix::stream_descriptor descriptor(core_.shared.loop, reports.release());
+  for (;;) {
+    helper_record record;
+    ssize_t const n = ::read(descriptor.native_handle(), &record, sizeof record);
+    if (n < 0 && errno == EINTR)
+      continue;
+    if (n < 0 && errno == EAGAIN) {
+      boost::system::error_code ignored;
+      co_await descriptor.async_wait(
+          boost::asio::posix::descriptor_base::wait_read,
+          boost::asio::redirect_error(boost::asio::use_awaitable, ignored));
+      continue;
+    }
+    if (n != static_cast<ssize_t>(sizeof record))
+      break;
+    if (record.what == helper_record::kind::leader_ended)
+      leader_has_ended({record.code, record.status});
+  }
+  ::close(descriptor.release());
+  // Somebody killed the helper. The command comes to the agent then, unless the helper had waited
+  // for it and could not say so: in that case nobody knows how it ended.
+  while (!leader_end_) {
+    auto const now = look_at_process(pid_);
+    co_await changed_.wait(descriptor.get_executor(), std::chrono::milliseconds(200));
+    if (!now && !leader_end_)
+      leader_has_ended({});
+  }
+}
+
+sweep_target run::target() const {
+  sweep_target target;
+  target.leader = pid_;
+  target.leader_gone = leader_end_.has_value();
+  target.helper = helper_gone_ ? 0 : helper_;
+  target.marker = marker_;
+  target.since = started_ticks_;
+  return target;
+}
+
+void run::kill() {
+  if (sweeping_) {
+    sweep_again_ = true;
+    return;
+  }
+  sweeping_ = true;
+  // At once what needs no look at all processes: a child that was not waited for keeps its pid.
+  if (helper_ == 0 && !leader_end_) {
+    if (::kill(-pid_, SIGKILL) == 0)
+      ++hit_;
+    ::kill(pid_, SIGKILL);
+  }
+  boost::asio::co_spawn(core_.shared.loop, sweep(), boost::asio::detached);
+}
+
+boost::asio::awaitable<void> run::sweep() {
+  auto const self = shared_from_this();
+  do {
+    sweep_again_ = false;
+    auto const result = co_await run_blocking(
+        core_.sweeper, [goal = target()] { return kill_tree(goal, sweep_patience); });
+    survivors_ = result.alive;
+    hit_ += result.signalled;
+    unattributed_ = 0;
+    for (auto const& orphan : result.orphans) {
+      // Commands and helpers that were started meanwhile are children of the agent, too.
+      auto const now = look_at_process(orphan.pid);
+      if (now && now->started == orphan.started && !now->dead() &&
+          !core_.children.watches(orphan.pid))
+        ++unattributed_;
+    }
+  } while (sweep_again_);
+  sweeping_ = false;
+  changed_.notify();
+  maybe_end();
+}
+
+boost::asio::awaitable<std::size_t> run::send_signal(int number, std::string scope) {
+  auto const self = shared_from_this();
+  if (scope == "tree") {
+    auto const result = co_await run_blocking(
+        core_.sweeper, [goal = target(), number] { return signal_tree(goal, number); });
+    co_return result.signalled;
+  }
+  if (leader_end_)
+    co_return 0;
+  // With a helper the pid could have been waited for a moment ago: then it is nobody's child.
+  auto const now = look_at_process(pid_);
+  if (!now || now->dead() || (now->parent != helper_ && now->parent != ::getpid()))
+    co_return 0;
+  if (scope == "group")
+    co_return ::kill(-pid_, number) == 0 ? 1u : 0u;
+  co_return signal_process(*now, number) ? 1u : 0u;
+}
+
+}  // namespace hf::agent

@@ -1,0 +1,153 @@
+#include "exec/service.hpp"
+
+#include "detail/run_blocking.hpp"
+#include "exec/sweep.hpp"
+
+#include <hf/sandbox/error.hpp>
+#include <hf/sandbox/wire/routes.hpp>
+
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <signal.h>
+#include <unistd.h>
+
+#include <utility>
+
+namespace hf::agent {
+namespace {
+
+sha256_digest digest_of(exchange const& ex, std::string_view body) {
+  sha256 digest;
+  for (auto const& segment : ex.head().path) {
+    digest.update(segment);
+    digest.update("/");
+  }
+  digest.update("\n");
+  digest.update(body);
+  return digest.finish();
+}
+
+}  // namespace
+
+exec_service::exec_service(context& shared, exec_settings settings)
+    : own_core_(std::make_unique<exec_core>(shared, settings)),
+      core_(own_core_.get()),
+      table_(*core_, ops_) {
+  base_.environment = inherited_environment();
+  // A command that does not read its input must not end the agent.
+  ::signal(SIGPIPE, SIG_IGN);
+}
+
+exec_service::exec_service(exec_core& core, command_base base)
+    : core_(&core), base_(std::move(base)), table_(core, ops_) {}
+
+void exec_service::add_routes(router& routes) {
+  routes.add("POST", "/v1/exec", [this](exchange& ex) { return exec(ex); });
+  routes.add("POST", "/v1/processes", [this](exchange& ex) { return start_process(ex); });
+  routes.add("GET", "/v1/processes", [this](exchange& ex) { return list_processes(ex); });
+  auto const with_id = [&](char const* method, char const* path, auto member) {
+    routes.add(method, path,
+               [this, member](exchange& ex) { return (this->*member)(ex, ex.head().path[2]); });
+  };
+  with_id("DELETE", "/v1/processes/{id}", &exec_service::delete_process);
+  with_id("GET", "/v1/processes/{id}/events", &exec_service::process_events);
+  with_id("GET", "/v1/processes/{id}/wait", &exec_service::process_wait);
+  with_id("POST", "/v1/processes/{id}/signal", &exec_service::process_signal);
+  with_id("POST", "/v1/processes/{id}/stdin", &exec_service::process_stdin);
+  with_id("GET", "/v1/ops/{op}", &exec_service::operation);
+}
+
+json exec_service::features() const {
+  json names = json::object();
+  for (char const* name :
+       {"op", "seq", "b64", "linger", "events", "wait", "signal", "stdin_b64", "stdin_stream",
+        "tree_kill", "rlimits", "nice", "merge_stderr", "max_output", "exec_stage", "output_open"})
+    names[name] = true;
+  if (::geteuid() == 0)
+    names["user"] = true;
+  else
+    names["user"] = "the agent does not run as root";
+  return names;
+}
+
+std::shared_ptr<run> exec_service::obtain(exchange& ex, std::string_view body,
+                                          wire::exec_request request, bool foreground) {
+  if (stopping_)
+    throw http_error{503, "sandbox_expired", "the agent is ending"};
+  std::string const op = request.op;
+  if (!op.empty()) {
+    auto const instance = ex.head().field("x-sandbox-instance");
+    if (!instance.empty() && instance != core_->shared.instance)
+      throw http_error{409, "op_unknown",
+                       "the operation was sent to an agent that is no longer there"};
+    switch (ops_.begin(op, digest_of(ex, body)).what) {
+      case op_registry::verdict::fresh:
+        break;
+      case op_registry::verdict::conflict:
+        throw http_error{409, "conflict", "the operation id was used for another request"};
+      case op_registry::verdict::full:
+        throw http_error{503, "resource_exhausted", "too many operations to remember"};
+      case op_registry::verdict::busy:
+        if (auto found = table_.by_op(op))
+          return found;
+        [[fallthrough]];
+      default:
+        throw http_error{410, "output_gone", "the operation has ended and its result is forgotten"};
+    }
+  }
+  if (!foreground)
+    table_.trim_list();
+  bool const reachable = !foreground || !op.empty() || request.input_stream;
+  auto started = std::make_shared<run>(*core_, std::move(request), foreground);
+  try {
+    started->start(base_, reachable ? "p-" + std::to_string(core_->next_id) : std::string());
+  } catch (...) {
+    ops_.abandon(op);
+    throw;
+  }
+  if (reachable)
+    ++core_->next_id;
+  table_.add(started);
+  return started;
+}
+
+std::shared_ptr<run> exec_service::require(std::string const& id) const {
+  auto found = table_.by_id(id);
+  if (!found)
+    throw http_error{404, "not_found", "no such process: " + id};
+  return found;
+}
+
+asio::awaitable<void> exec_service::kill_all() {
+  for (auto const& one : table_.running())
+    one->kill();
+  for (auto const& one : table_.running())
+    while (one->killing())
+      co_await one->changed().wait(core_->shared.loop.get_executor(), std::chrono::seconds(1));
+  for (auto const& one : table_.list(true))
+    table_.remove(*one);
+}
+
+asio::awaitable<void> exec_service::shutdown() {
+  stopping_ = true;
+  auto const self = ::getpid();
+  auto const descendants = [self](int signal) {
+    return [self, signal] { return signal_descendants(self, signal); };
+  };
+  using clock = std::chrono::steady_clock;
+  auto const until = clock::now() + std::chrono::milliseconds(2000);
+  std::size_t left = co_await run_blocking(core_->sweeper, descendants(SIGTERM));
+  asio::steady_timer pause(core_->shared.loop);
+  while (left != 0 && clock::now() < until) {
+    pause.expires_after(std::chrono::milliseconds(20));
+    co_await pause.async_wait(asio::use_awaitable);
+    left = co_await run_blocking(core_->sweeper, descendants(0));
+  }
+  if (left != 0)
+    co_await run_blocking(
+        core_->sweeper, [self] { return kill_descendants(self, std::chrono::milliseconds(600)); });
+  core_->children.collect();
+  table_.stop();
+}
+
+}  // namespace hf::agent

@@ -1,0 +1,103 @@
+#ifndef HF_SANDBOX_AGENT_EXEC_SPAWN_HPP
+#define HF_SANDBOX_AGENT_EXEC_SPAWN_HPP
+
+#include "detail/unique_fd.hpp"
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <variant>
+#include <vector>
+
+namespace hf::agent {
+
+/// Who a command runs as.
+struct identity {
+  uid_t uid = 0;
+  gid_t gid = 0;
+  std::vector<gid_t> groups = {};
+};
+
+/// All that a new process needs; nothing is looked up after the fork.
+struct spawn_plan {
+  /// Program and arguments; not empty.
+  std::vector<std::string> argv = {};
+  /// "NAME=value" each. Its PATH is where the program is searched.
+  std::vector<std::string> env = {};
+  /// Working directory; empty: the agent's.
+  std::string cwd = {};
+  std::optional<identity> user = {};
+  /// RLIMIT_* numbers and values, soft and hard alike.
+  std::vector<std::pair<int, std::uint64_t>> limits = {};
+  std::optional<int> nice = {};
+  /// Descriptors for the command's standard streams, each above 2.
+  int in = -1;
+  int out = -1;
+  int err = -1;
+  /// A descriptor that the command keeps under its number; -1: none.
+  int keep = -1;
+  /// Confinement of pooled sandboxes: a Landlock ruleset to enter; -1: none.
+  int landlock_ruleset = -1;
+  bool no_new_privileges = false;
+  /// A classic BPF program (`sock_fprog`) for seccomp; null: none.
+  void const* seccomp_filter = nullptr;
+  /// Drops every capability, also out of the bounding set.
+  bool drop_capabilities = false;
+};
+
+/// Why nothing was started.
+struct spawn_failure {
+  /// chdir, exec, limits, user, landlock, fork.
+  std::string_view stage;
+  int error = 0;
+
+  /// The machine lacks processes, descriptors or memory; the command is not to blame.
+  [[nodiscard]] bool exhausted() const noexcept;
+};
+
+/// A process that runs in a process group of its own.
+struct spawned {
+  pid_t pid = -1;
+  /// With a helper: its pid and the pipe it reports to (`helper_record`).
+  pid_t helper = -1;
+  unique_fd reports = {};
+};
+
+/// Starts a process in the way of vfork: the agent's memory is not copied, and the call returns
+/// when the program has been executed, or with the step that failed. Blocks for about as long as
+/// execve.
+///
+/// The new process is the agent's child, to be waited for by the reaper. With `attributed` it is
+/// the child of a helper process, which collects all descendants, reports the process's end and its
+/// own (when no descendant is left), and whose end the reaper sees.
+[[nodiscard]] std::variant<spawned, spawn_failure> spawn(spawn_plan const& plan, bool attributed);
+
+/// What a helper writes to its pipe, whole.
+struct helper_record {
+  enum class kind : std::int32_t { leader_ended = 1, all_gone = 2 };
+  kind what;
+  /// As in siginfo_t.
+  std::int32_t code;
+  std::int32_t status;
+};
+
+/// To be called when a process has been waited for: if it was a helper, its stack is free again.
+void recycle_helper(pid_t helper);
+
+/// The program of the plan as it is found in the PATH of its environment: what to try, in order.
+[[nodiscard]] std::vector<std::string> program_candidates(std::string const& program,
+                                                          std::vector<std::string> const& env);
+
+/// The number of a resource limit by its name ("nofile", "as", ...).
+[[nodiscard]] std::optional<int> limit_by_name(std::string_view name);
+
+/// The longest argument or variable that the kernel takes, its NUL included.
+inline constexpr std::size_t max_argument = 128 * 1024;
+
+}  // namespace hf::agent
+
+#endif
