@@ -32,23 +32,24 @@ boost::asio::awaitable<std::invoke_result_t<Work&>> run_blocking(boost::asio::th
     std::exception_ptr error;
   };
   auto shared = std::make_shared<state>(std::move(work));
-  co_await asio::async_initiate<asio::use_awaitable_t<> const, void()>(
-      [&pool, shared](auto resume) {
-        auto executor = asio::get_associated_executor(resume);
-        auto guard = asio::make_work_guard(executor);
-        asio::post(pool, [shared, guard = std::move(guard), resume = std::move(resume)]() mutable {
-          try {
-            if constexpr (std::is_void_v<result>)
-              shared->work();
-            else
-              shared->value.emplace(shared->work());
-          } catch (...) {
-            shared->error = std::current_exception();
-          }
-          asio::post(guard.get_executor(), std::move(resume));
-        });
-      },
-      asio::use_awaitable);
+  // Named, because g++ 12 destroys captures of a temporary in a co_await expression twice.
+  auto initiate = [&pool, shared](auto resume) {
+    auto executor = asio::get_associated_executor(resume);
+    auto guard = asio::make_work_guard(executor);
+    asio::post(pool, [shared, guard = std::move(guard), resume = std::move(resume)]() mutable {
+      try {
+        if constexpr (std::is_void_v<result>)
+          shared->work();
+        else
+          shared->value.emplace(shared->work());
+      } catch (...) {
+        shared->error = std::current_exception();
+      }
+      asio::post(guard.get_executor(), std::move(resume));
+    });
+  };
+  co_await asio::async_initiate<asio::use_awaitable_t<> const, void()>(std::move(initiate),
+                                                                       asio::use_awaitable);
   if (shared->error)
     std::rethrow_exception(shared->error);
   if constexpr (!std::is_void_v<result>)
