@@ -85,7 +85,7 @@ void leave_at_the_latest_in(int seconds) {
   ::setitimer(ITIMER_REAL, &timer, nullptr);
 }
 
-int run(int argc, char** argv) {
+int run_agent(int argc, char** argv) {
   confine::entry const launched = confine::enter(argc, argv);
   config settings = read_config(argc, argv);
   if (settings.show_help || settings.show_version) {
@@ -185,7 +185,7 @@ int run(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   try {
-    return run(argc, argv);
+    return run_agent(argc, argv);
   } catch (std::exception const& failed) {
     std::fprintf(stderr, "hf-sandbox-agent: %s\n", failed.what());
     return 1;
