@@ -24,6 +24,8 @@ class request_clock {
   }
   /// A byte moved, or the caller's own code ran (which is not the peer's silence).
   void moved() { last_ = clock::now(); }
+  /// The connection stands since an unknown time; what moved last is kept.
+  void assume_connected() noexcept { connected_ = true; }
   [[nodiscard]] bool is_connected() const noexcept { return connected_; }
 
   /// The point in time at which the first limit runs out.

@@ -16,10 +16,24 @@ struct transport_traits {
   bool tls = true;
   /// A stop request ends resolving and connecting within 100 ms (else at `connect_timeout`).
   bool cancels_while_connecting = true;
-  /// The proxy variables of the environment are honoured (else connections are direct).
+  /// Proxies work (else a request that has to go through one is `errc::unsupported`).
   bool proxies = true;
   /// Client certificates work (else `errc::unsupported`).
   bool client_certificates = true;
+  /// Every 1xx head is swallowed (else only a bare 100; others are `errc::unsupported`).
+  bool interim_answers = true;
+  /// An answer is read while the request's body is still being sent (else only afterwards: a server
+  /// that stops reading to refuse a body looks like a stall).
+  bool answers_while_sending = true;
+  /// What is not HTTP/1 is `errc::protocol_error` (else `errc::connection_lost`).
+  bool recognises_malformed_answers = true;
+  /// The head of an answer cannot fill the memory (else its size is not limited).
+  bool bounded_heads = true;
+  /// Fields of an answer arrive as they were sent (else empty ones may be missing, and percent
+  /// signs are decoded).
+  bool exact_fields = true;
+  /// Trailers after a chunked body are skipped (else such an answer is `errc::connection_lost`).
+  bool trailers = true;
 };
 
 /// The traits of a transport: its static member `traits` when it has one, else the defaults.

@@ -2,6 +2,7 @@
 #define HF_SANDBOX_TRANSPORTS_BEAST_HPP
 
 #include <hf/sandbox/detail/connection_pool.hpp>
+#include <hf/sandbox/detail/merge_tls.hpp>
 #include <hf/sandbox/detail/proxy.hpp>
 #include <hf/sandbox/detail/proxy_address.hpp>
 #include <hf/sandbox/detail/request_clock.hpp>
@@ -53,7 +54,7 @@ class beast_transport {
     detail::check_not_over(rq);
     auto const proxy = detail::parse_proxy(
         rq.unix_socket.empty() ? detail::proxy_for(target, state_->options.proxy) : "");
-    auto const tls = detail::merge(rq.tls, state_->options.tls);
+    auto const tls = detail::merge_tls(rq.tls, state_->options.tls);
     bool const absolute = proxy.present() && !target.tls();
     auto const head = detail::request_head(rq, target, state_->options.user_agent, absolute,
                                            absolute ? proxy.authorization() : "");

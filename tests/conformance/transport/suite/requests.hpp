@@ -4,6 +4,8 @@
 #include "behaviour.hpp"
 #include "raw_server.hpp"
 
+#include <hf/sandbox/http/transport_traits.hpp>
+
 #include <memory>
 #include <mutex>
 #include <stdexcept>
@@ -198,6 +200,52 @@ behaviours request_behaviours() {
              http::fetch(transport, post(server.url(), std::make_shared<filler>(64u << 20)));
          CHECK(r.status == 413);
          CHECK(r.body == "big");
+       }},
+      {"a server that stops reading in order to refuse a body is heard",
+       [] {
+         if (!traits_of<T>().answers_while_sending)
+           SKIP("answers are read after the body");
+         event over;
+         raw_server server([&](raw_connection& c) {
+           if (!c.read_head())
+             return;
+           c.write("HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno");
+           over.wait();
+         });
+         T transport;
+         auto const r =
+             http::fetch(transport, post(server.url(), std::make_shared<filler>(256u << 20)));
+         over.set();
+         CHECK(r.status == 403);
+         CHECK(r.body == "no");
+       }},
+      {"an answer may be streamed while the body still goes out",
+       [] {
+         if (!traits_of<T>().answers_while_sending)
+           SKIP("answers are read after the body");
+         raw_server server([](raw_connection& c) {
+           auto const head = c.read_head();
+           if (!head)
+             return;
+           auto left = head->content_length();
+           c.write("HTTP/1.1 200 OK\r\nContent-Length: " + std::to_string(left) + "\r\n\r\n");
+           while (left > 0) {
+             auto const some = c.read_some();
+             if (some.empty() || !c.write(some))
+               return;
+             left -= some.size();
+           }
+           c.wait_closed();
+         });
+         T transport;
+         std::uint64_t got = 0;
+         lambda_sink sink([](auto const&) { return http::flow::more; },
+                          [&](auto data) {
+                            got += data.size();
+                            return http::flow::more;
+                          });
+         transport.send(post(server.url(), std::make_shared<filler>(48u << 20)), sink);
+         CHECK(got == 48u << 20);
        }},
       {"what could split a request is refused, and nothing is sent",
        [] {

@@ -78,21 +78,6 @@ class beast_tls_contexts {
   std::vector<std::pair<http::tls_settings, std::shared_ptr<context>>> made_;
 };
 
-/// A request's TLS settings over those of the transport.
-[[nodiscard]] inline http::tls_settings merge(http::tls_settings const& request,
-                                              http::tls_settings const& own) {
-  auto out = own;
-  if (!request.ca_file.empty() || !request.ca_path.empty()) {
-    out.ca_file = request.ca_file;
-    out.ca_path = request.ca_path;
-  }
-  if (!request.cert_file.empty()) {
-    out.cert_file = request.cert_file;
-    out.key_file = request.key_file;
-  }
-  return out;
-}
-
 }  // namespace hf::detail
 
 #endif
