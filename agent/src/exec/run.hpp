@@ -82,8 +82,8 @@ class run : public std::enable_shared_from_this<run> {
   [[nodiscard]] std::size_t unattributed() const noexcept { return unattributed_; }
   /// Whether `kill` met anybody.
   [[nodiscard]] bool hit_anybody() const noexcept { return hit_ != 0; }
-  /// Sends a signal; how many processes got it.
-  boost::asio::awaitable<std::size_t> send_signal(int number, std::string scope);
+  /// Sends a signal; how many processes got it. `scope` has to outlive the call.
+  boost::asio::awaitable<std::size_t> send_signal(int number, std::string const& scope);
 
   /// Nobody will ask for this run's output again: from here on it is read and dropped.
   void forget();
@@ -112,7 +112,7 @@ class run : public std::enable_shared_from_this<run> {
   void take_output(output_pipe& from, std::size_t read);
   [[nodiscard]] bool has_room() const;
   boost::asio::awaitable<void> make_room();
-  boost::asio::awaitable<void> spill(output_log::disk_job job);
+  boost::asio::awaitable<void> spill(std::shared_ptr<output_log::disk_job> job);
   boost::asio::awaitable<void> spill_the_rest();
   // run_tree.cpp
   boost::asio::awaitable<void> watch_helper(unique_fd reports);

@@ -109,7 +109,8 @@ boost::asio::awaitable<void> run::make_room() {
     if (memory_short && log_.memory() > frugal && log_.can_spill()) {
       auto job = log_.spill_oldest();
       if (job.segment) {
-        co_await spill(std::move(job));
+        auto const work = std::make_shared<output_log::disk_job>(std::move(job));
+        co_await spill(work);
         continue;
       }
     }
@@ -129,23 +130,24 @@ boost::asio::awaitable<void> run::make_room() {
     if (log_.memory() <= log_.limits().memory && !(memory_short && log_.memory() > frugal))
       co_return;
     auto job = log_.spill_oldest();
-    if (job.segment)
-      co_await spill(std::move(job));
-    else if (spills_under_way_ > 0)
+    if (job.segment) {
+      auto const work = std::make_shared<output_log::disk_job>(std::move(job));
+      co_await spill(work);
+    } else if (spills_under_way_ > 0) {
       co_await room_.wait(executor, std::chrono::milliseconds(50));
-    else if (!log_.drop_oldest())
+    } else if (!log_.drop_oldest()) {
       co_return;
+    }
   }
 }
 
-boost::asio::awaitable<void> run::spill(output_log::disk_job job) {
+boost::asio::awaitable<void> run::spill(std::shared_ptr<output_log::disk_job> job) {
   ++spills_under_way_;
-  job = co_await run_blocking(core_.shared.blocking, [work = std::move(job)]() mutable {
-    work.run();
-    return std::move(work);
-  });
+  // Named, because g++ 12 destroys captures of a temporary in a co_await expression twice.
+  auto work = [job] { job->run(); };
+  co_await run_blocking(core_.shared.blocking, std::move(work));
   --spills_under_way_;
-  log_.spilled(std::move(job));
+  log_.spilled(std::move(*job));
   room_.notify();
 }
 
@@ -155,7 +157,8 @@ boost::asio::awaitable<void> run::spill_the_rest() {
     auto job = log_.spill_oldest();
     if (!job.segment)
       co_return;
-    co_await spill(std::move(job));
+    auto const work = std::make_shared<output_log::disk_job>(std::move(job));
+    co_await spill(work);
   }
 }
 

@@ -79,8 +79,9 @@ boost::asio::awaitable<void> run::sweep() {
   auto const self = shared_from_this();
   do {
     sweep_again_ = false;
-    auto const result = co_await run_blocking(
-        core_.sweeper, [goal = target()] { return kill_tree(goal, sweep_patience); });
+    // Named, because g++ 12 destroys captures of a temporary in a co_await expression twice.
+    auto work = [goal = target()] { return kill_tree(goal, sweep_patience); };
+    auto const result = co_await run_blocking(core_.sweeper, std::move(work));
     survivors_ = result.alive;
     hit_ += result.signalled;
     unattributed_ = 0;
@@ -97,11 +98,11 @@ boost::asio::awaitable<void> run::sweep() {
   maybe_end();
 }
 
-boost::asio::awaitable<std::size_t> run::send_signal(int number, std::string scope) {
+boost::asio::awaitable<std::size_t> run::send_signal(int number, std::string const& scope) {
   auto const self = shared_from_this();
   if (scope == "tree") {
-    auto const result = co_await run_blocking(
-        core_.sweeper, [goal = target(), number] { return signal_tree(goal, number); });
+    auto work = [goal = target(), number] { return signal_tree(goal, number); };
+    auto const result = co_await run_blocking(core_.sweeper, std::move(work));
     co_return result.signalled;
   }
   if (leader_end_)

@@ -131,21 +131,20 @@ asio::awaitable<void> exec_service::kill_all() {
 asio::awaitable<void> exec_service::shutdown() {
   stopping_ = true;
   auto const self = ::getpid();
-  auto const descendants = [self](int signal) {
-    return [self, signal] { return signal_descendants(self, signal); };
-  };
+  auto const terminate = [self] { return signal_descendants(self, SIGTERM); };
+  auto const count = [self] { return signal_descendants(self, 0); };
+  auto const finish = [self] { return kill_descendants(self, std::chrono::milliseconds(600)); };
   using clock = std::chrono::steady_clock;
   auto const until = clock::now() + std::chrono::milliseconds(2000);
-  std::size_t left = co_await run_blocking(core_->sweeper, descendants(SIGTERM));
+  std::size_t left = co_await run_blocking(core_->sweeper, terminate);
   asio::steady_timer pause(core_->shared.loop);
   while (left != 0 && clock::now() < until) {
     pause.expires_after(std::chrono::milliseconds(20));
     co_await pause.async_wait(asio::use_awaitable);
-    left = co_await run_blocking(core_->sweeper, descendants(0));
+    left = co_await run_blocking(core_->sweeper, count);
   }
   if (left != 0)
-    co_await run_blocking(
-        core_->sweeper, [self] { return kill_descendants(self, std::chrono::milliseconds(600)); });
+    co_await run_blocking(core_->sweeper, finish);
   core_->children.collect();
   table_.stop();
 }

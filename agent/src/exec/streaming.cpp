@@ -94,11 +94,10 @@ asio::awaitable<void> read_back(exec_core& core, attachment& place) {
   auto job = log.load_next(place.reader());
   if (!job.segment || !job.file)
     give_up();
-  job = co_await run_blocking(core.shared.blocking, [work = std::move(job)]() mutable {
-    work.run();
-    return std::move(work);
-  });
-  if (!log.loaded(place.reader(), std::move(job)))
+  auto const shared_job = std::make_shared<output_log::disk_job>(std::move(job));
+  auto work = [shared_job] { shared_job->run(); };
+  co_await run_blocking(core.shared.blocking, std::move(work));
+  if (!log.loaded(place.reader(), std::move(*shared_job)))
     give_up();
 }
 
