@@ -187,6 +187,8 @@ class fake_engine {
     auto const image = body.at("Image").get<std::string>();
     if (state_->images.count(image) == 0)
       return trouble(404, "No such image: " + image);
+    if (state_->containers.count(name) != 0)
+      return trouble(409, "Conflict. The container name is already in use");
     auto const& host = body.at("HostConfig");
     if (host.at("NanoCpus").get<double>() > state_->cpus * 1e9)
       return trouble(400, "Range of CPUs is from 0.01 to " + std::to_string(state_->cpus) +

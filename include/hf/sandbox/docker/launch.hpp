@@ -134,11 +134,13 @@ class launch_attempt {
     bool clipped = false;
     all_.engine().version(transport_, limits());
     for (;;) {
-      // From here on a container of that name may exist, whatever the answer.
+      // From here on a container of that name may exist, whatever the answer. A stop request waits
+      // for it: undoing what the engine is still about to do is harder than undoing what it did.
       named_ = true;
-      auto const answer = all_.engine().call(
-          transport_, "POST", "/containers/create" + http::encode_query({{"name", plan_.name}}),
-          body(), limits());
+      unsure_ = true;
+      auto const answer =
+          request_container({(std::max)(deadline_, clock::now() + std::chrono::seconds(10)), {}});
+      unsure_ = false;
       if (answer.status < 300) {
         id_ = text_at(engine_json("create a container", answer), "/Id");
         if (id_.empty())
@@ -176,6 +178,12 @@ class launch_attempt {
         throw way_blocked{true, cause};
       throw cause;
     }
+  }
+
+  http::response request_container(engine_call const& call) {
+    return all_.engine().call(transport_, "POST",
+                              "/containers/create" + http::encode_query({{"name", plan_.name}}),
+                              body(), call);
   }
 
   double cpus_of_engine() {
@@ -356,11 +364,29 @@ class launch_attempt {
     // the launch must not keep it from being undone.
     for (int attempt = 0; named_ && attempt < 3; ++attempt) {
       try {
+        if (unsure_)
+          settle();
         all_.remove(transport_, plan_.name);
         named_ = false;
       } catch (...) {
         sleep_for(std::chrono::milliseconds(50 << (2 * attempt)), {});
       }
+    }
+  }
+
+  /// After a request to create a container that had no answer: makes sure that the container is
+  /// there or will never be. Asking again tells, because the engine reserves a name first.
+  void settle() {
+    sleep_for(std::chrono::milliseconds(20), {});
+    auto const until = clock::now() + std::chrono::seconds(10);
+    auto const answer = request_container({until, {}});
+    unsure_ = false;
+    if (answer.status != 409)
+      return;
+    for (auto pause = std::chrono::milliseconds(5); clock::now() < until; pause *= 2) {
+      if (all_.look(transport_, plan_.name, {until, {}}))
+        return;
+      sleep_for((std::min)(pause, std::chrono::milliseconds(200)), {});
     }
   }
 
@@ -380,6 +406,7 @@ class launch_attempt {
   clock::time_point deadline_ = clock::now() + options_.start_timeout;
   std::string id_;
   bool named_ = false;
+  bool unsure_ = false;
   bool done_ = false;
 };
 
