@@ -3,6 +3,8 @@
 #include "context.hpp"
 #include "detail/landlock_abi.hpp"
 #include "detail/random_id.hpp"
+#include "exec/service.hpp"
+#include "files/routes.hpp"
 #include "http/listener.hpp"
 #include "http/router.hpp"
 #include "http/server.hpp"
@@ -28,14 +30,6 @@
 #include <cstdlib>
 #include <exception>
 #include <string>
-#if __has_include("exec/service.hpp")
-#include "exec/service.hpp"
-#define HF_SANDBOX_AGENT_HAS_EXEC 1
-#endif
-#if __has_include("files/routes.hpp")
-#include "files/routes.hpp"
-#define HF_SANDBOX_AGENT_HAS_FILES 1
-#endif
 
 namespace {
 
@@ -110,15 +104,11 @@ int run_agent(int argc, char** argv) {
   facts.allowed = settings.allowed;
   add_info_routes(routes, shared, facts);
   add_proxy_routes(routes, shared);
-#ifdef HF_SANDBOX_AGENT_HAS_EXEC
   exec_service exec(shared);
   exec.add_routes(routes);
   facts.features.update(exec.features());
-#endif
-#ifdef HF_SANDBOX_AGENT_HAS_FILES
   add_files_routes(routes, shared);
   facts.features.update(files_features());
-#endif
 
   server front(shared, routes,
                {settings.allowed, settings.token, [&facts] { return health_details(facts); }},
@@ -134,9 +124,7 @@ int run_agent(int argc, char** argv) {
     boost::asio::co_spawn(
         loop,
         [&]() -> boost::asio::awaitable<void> {
-#ifdef HF_SANDBOX_AGENT_HAS_EXEC
           co_await exec.shutdown();
-#endif
           // The last events of what has just ended are still on their way.
           boost::asio::steady_timer last_words(loop, std::chrono::milliseconds(50));
           co_await last_words.async_wait(boost::asio::use_awaitable);

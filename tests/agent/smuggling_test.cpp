@@ -90,7 +90,7 @@ std::vector<bad_request> corpus(std::string const& token) {
       {"a cut percent-encoding", "GET /v1/info?path=%4 HTTP/1.1\r\n\r\n"},
       {"a wrong percent-encoding", "GET /v1/info?path=%zz HTTP/1.1\r\n\r\n"},
       {"a wrong percent-encoding in the path", "GET /v1/%zz HTTP/1.1\r\n\r\n"},
-      {"TLS", "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n"},
+      {"TLS", std::string("\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 11)},
       {"too many fields", "GET /health HTTP/1.1\r\n" + many + "\r\n", 431},
       {"too long a field", "GET /health HTTP/1.1\r\nX: " + std::string(70000, 'y') + "\r\n\r\n",
        431},

@@ -183,9 +183,9 @@ class agent_process {
       keep(name);
     if (!options_.token.empty())
       variables.push_back("SBX_TOKEN=" + options_.token);
-    if (options_.tcp)
+    if (options_.tcp && !options_.env.count("SBX_PORT"))
       variables.push_back("SBX_PORT=0");
-    else
+    if (!options_.tcp && !options_.env.count("SBX_SOCKET"))
       variables.push_back("SBX_SOCKET=" + directory_ + "/agent.sock");
     for (auto const& variable : options_.env)
       variables.push_back(variable.first + "=" + variable.second);

@@ -62,8 +62,11 @@ std::optional<std::size_t> head_scanner::scan(std::string_view received, limits 
       if (received.size() > allowed.head_bytes)
         throw http_error{431, "too_large", "request head larger than 64 KiB"};
       // What cannot become a valid line is refused before its end arrives.
-      if (received.find('\0', line_) != std::string_view::npos)
-        refuse("NUL in the request head");
+      std::string_view unfinished = received.substr(checked_);
+      if (!unfinished.empty() && unfinished.back() == '\r')
+        unfinished.remove_suffix(1);
+      check_bytes(unfinished);
+      checked_ += unfinished.size();
       return std::nullopt;
     }
     if (end == line_ || received[end - 1] != '\r')
@@ -72,6 +75,7 @@ std::optional<std::size_t> head_scanner::scan(std::string_view received, limits 
       throw http_error{431, "too_large", "request head larger than 64 KiB"};
     std::string_view const line = received.substr(line_, end - 1 - line_);
     line_ = end + 1;
+    checked_ = line_;
     if (line.empty()) {
       if (lines_ == 0)
         refuse("empty request line");
@@ -82,14 +86,18 @@ std::optional<std::size_t> head_scanner::scan(std::string_view received, limits 
   }
 }
 
-void head_scanner::check_line(std::string_view line, limits const& allowed) {
-  for (char const c : line) {
+void head_scanner::check_bytes(std::string_view bytes) {
+  for (char const c : bytes) {
     auto const byte = static_cast<unsigned char>(c);
     if (byte >= 0x80)
       refuse("byte that is not ASCII in the request head");
     if ((byte < 0x20 && c != '\t') || byte == 0x7f)
       refuse("control byte in the request head");
   }
+}
+
+void head_scanner::check_line(std::string_view line, limits const& allowed) {
+  check_bytes(line);
   if (lines_ == 0) {
     if (line.find('\t') != std::string_view::npos || std::count(line.begin(), line.end(), ' ') != 2)
       refuse("malformed request line");

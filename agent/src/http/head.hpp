@@ -22,8 +22,10 @@ class head_scanner {
 
  private:
   void check_line(std::string_view line, limits const& allowed);
+  void check_bytes(std::string_view bytes);
 
   std::size_t line_ = 0;
+  std::size_t checked_ = 0;
   std::size_t lines_ = 0;
 };
 
