@@ -99,11 +99,9 @@ std::string with_boot_delay(job_behaviour const& how) {
   return "sleep " + std::to_string(how.boot_delay.count() / 1000) + "." + ms + "; exec \"$@\"";
 }
 
-void apply(job_behaviour const& how, std::vector<std::string>& argv) {
-  std::string script;
+void replace_command(job_behaviour const& how, std::vector<std::string>& argv) {
   switch (how.what) {
     case job_behaviour::kind::die_at_start:
-      script = "shift $#";
       argv = {"/bin/sh", "-c",
               "for line; do echo \"$line\"; done; exit " + std::to_string(how.exit_code), "sh"};
       argv.insert(argv.end(), how.lines.begin(), how.lines.end());
@@ -131,7 +129,7 @@ void state::run_process(std::shared_ptr<job> const& which) {
   what.argv = body["command"].get<std::vector<std::string>>();
   for (auto const& word : body["arguments"])
     what.argv.push_back(word.get<std::string>());
-  apply(which->behaviour, what.argv);
+  replace_command(which->behaviour, what.argv);
   what.environment = {{"PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
                       {"HOME", "/root"},
                       {"JOB_ID", which->id}};

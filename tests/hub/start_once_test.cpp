@@ -1,0 +1,269 @@
+#include "support/fake_hub/setup.hpp"
+
+#include <hf/sandbox/hub/start_once.hpp>
+
+#include <catch2/catch_test_macros.hpp>
+
+#include <functional>
+#include <string>
+#include <vector>
+
+namespace hub = hf::hub;
+using hf::errc;
+
+namespace {
+
+/// The Hub as a function: answers, or throws what a transport would.
+struct scripted {
+  std::function<hf::http::response(hf::http::request const&)> answer;
+  std::vector<std::string> calls;
+
+  void send(hf::http::request const& rq, hf::http::response_sink& sink) {
+    auto const path = rq.url.substr(rq.url.find("/api"));
+    calls.push_back(rq.method + " " + path);
+    auto const r = answer(rq);
+    if (sink.on_head({r.status, r.fields}) == hf::http::flow::more)
+      sink.on_data(std::as_bytes(std::span(r.body)));
+  }
+  [[nodiscard]] int count(std::string const& start) const {
+    int n = 0;
+    for (auto const& call : calls)
+      if (call.compare(0, start.size(), start) == 0)
+        ++n;
+    return n;
+  }
+};
+
+std::string const job_text =
+    R"({"id":"abc","labels":{"hf-sandbox-op":"op1"},"status":{"stage":"SCHEDULING"}})";
+
+hub::jobs quick_api(int attempts = 4) {
+  hub::settings how;
+  how.token = "hf_secret";
+  how.endpoint = "https://hub.example";
+  how.retries = {attempts, std::chrono::milliseconds(1), std::chrono::milliseconds(2),
+                 std::chrono::milliseconds(1000)};
+  how.env = hf::testing_support::made_environment({});
+  return hub::jobs(hub::client(how));
+}
+
+hub::job_request request_with_op() {
+  hub::job_request job;
+  job.command = {"true"};
+  job.image = "x";
+  job.labels = {{"hf-sandbox-op", "op1"}};
+  return job;
+}
+
+[[noreturn]] void lose(errc code, bool reached) {
+  hf::error_details details;
+  details.may_have_reached_peer = reached;
+  throw hf::error(code, "transport failure", details);
+}
+
+}  // namespace
+
+TEST_CASE("a job whose start was answered is started once") {
+  scripted t{[](auto&) { return hf::http::response{200, {}, job_text}; }, {}};
+  auto const started = hub::start_once(quick_api(), t, "alice", request_with_op());
+  CHECK(started.job.id == "abc");
+  CHECK_FALSE(started.ambiguous);
+  CHECK(t.calls == std::vector<std::string>{"POST /api/jobs/alice"});
+}
+
+TEST_CASE("a start without an answer is looked for by its label and adopted") {
+  for (auto const code : {errc::connection_lost, errc::request_timed_out}) {
+    scripted t{[&](hf::http::request const& rq) -> hf::http::response {
+                 if (rq.method == "POST")
+                   lose(code, true);
+                 return {200, {}, "[" + job_text + "]"};
+               },
+               {}};
+    auto const started = hub::start_once(quick_api(), t, "alice", request_with_op());
+    CHECK(started.job.id == "abc");
+    CHECK(started.ambiguous);
+    CHECK(t.count("POST") == 1);
+    CHECK(t.calls.back() == "GET /api/jobs/alice?label=hf-sandbox-op%3Dop1");
+  }
+}
+
+TEST_CASE("a start that failed with 5xx is looked for, and tried again when it is not there") {
+  int posts = 0;
+  scripted t{[&](hf::http::request const& rq) -> hf::http::response {
+               if (rq.method == "POST")
+                 return ++posts == 1 ? hf::http::response{500, {}, "{}"}
+                                     : hf::http::response{200, {}, job_text};
+               return {200, {}, "[]"};
+             },
+             {}};
+  auto const started = hub::start_once(quick_api(), t, "alice", request_with_op());
+  CHECK(started.job.id == "abc");
+  CHECK(posts == 2);
+  CHECK(t.count("GET") >= 1);
+}
+
+TEST_CASE("a start that never left is repeated without looking") {
+  int posts = 0;
+  scripted t{[&](hf::http::request const&) -> hf::http::response {
+               if (++posts == 1)
+                 lose(errc::connect_failed, false);
+               return {200, {}, job_text};
+             },
+             {}};
+  CHECK(hub::start_once(quick_api(), t, "alice", request_with_op()).job.id == "abc");
+  CHECK(t.count("GET") == 0);
+}
+
+TEST_CASE("a rate-limited start waits as long as it is told") {
+  int posts = 0;
+  scripted t{[&](hf::http::request const&) -> hf::http::response {
+               if (++posts == 1)
+                 return {429, {{"Retry-After", "0.2"}}, "{}"};
+               return {200, {}, job_text};
+             },
+             {}};
+  auto const begin = std::chrono::steady_clock::now();
+  CHECK(hub::start_once(quick_api(), t, "alice", request_with_op()).job.id == "abc");
+  CHECK(std::chrono::steady_clock::now() - begin >= std::chrono::milliseconds(200));
+}
+
+TEST_CASE("a refused start is not repeated") {
+  struct expectation {
+    int status;
+    errc code;
+  };
+  for (auto const& [status, code] : std::vector<expectation>{{400, errc::invalid_argument},
+                                                             {401, errc::unauthenticated},
+                                                             {402, errc::quota_exceeded},
+                                                             {403, errc::permission_denied},
+                                                             {404, errc::not_found}}) {
+    scripted t{[s = status](hf::http::request const&) -> hf::http::response {
+                 return {s, {{"X-Request-Id", "rq-7"}}, R"({"error":"because hf_secret"})"};
+               },
+               {}};
+    try {
+      (void)hub::start_once(quick_api(), t, "alice", request_with_op());
+      FAIL("no error");
+    } catch (hf::error const& e) {
+      CHECK(e.kind() == code);
+      CHECK(e.hop() == hf::hop::hub);
+      CHECK(e.request_id() == "rq-7");
+      CHECK(std::string(e.what()).find("because ***") != std::string::npos);
+      CHECK(std::string(e.what()).find("hf_secret") == std::string::npos);
+    }
+    CHECK(t.calls.size() == 1);
+  }
+}
+
+TEST_CASE("when the Hub cannot be asked, the outcome is unknown and the label is named") {
+  scripted t{
+      [&](hf::http::request const&) -> hf::http::response { lose(errc::connection_lost, true); },
+      {}};
+  try {
+    (void)hub::start_once(quick_api(2), t, "alice", request_with_op());
+    FAIL("no error");
+  } catch (hf::error const& e) {
+    CHECK(e.kind() == errc::outcome_unknown);
+    CHECK(std::string(e.what()).find("hf-sandbox-op=op1") != std::string::npos);
+  }
+  CHECK(t.count("POST") == 1);
+}
+
+TEST_CASE("a start that keeps failing leaves no job that shows up late") {
+  bool late = false;
+  int cancels = 0;
+  scripted t{[&](hf::http::request const& rq) -> hf::http::response {
+               if (rq.url.find("/cancel") != std::string::npos) {
+                 ++cancels;
+                 late = false;
+                 return {200, {}, "{}"};
+               }
+               if (rq.method == "POST")
+                 return {502, {}, ""};
+               // Listed only once everything has been tried.
+               return {200, {}, late ? "[" + job_text + "]" : "[]"};
+             },
+             {}};
+  auto const answer = t.answer;
+  int posts = 0;
+  t.answer = [&](hf::http::request const& rq) {
+    if (rq.method == "POST" && rq.url.find("/cancel") == std::string::npos && ++posts == 3)
+      late = false;
+    if (posts == 3 && rq.method == "GET" && t.count("GET") >= 10)
+      late = cancels == 0;
+    return answer(rq);
+  };
+  CHECK_THROWS_AS(hub::start_once(quick_api(3), t, "alice", request_with_op()), hf::error);
+  CHECK(posts == 3);
+  CHECK(cancels == 1);
+}
+
+TEST_CASE("list follows all pages and never leaves the Hub's origin") {
+  bool elsewhere = false;
+  scripted t{[&](hf::http::request const& rq) -> hf::http::response {
+               if (rq.url.find("cursor=1") != std::string::npos)
+                 return {200, {}, R"([{"id":"b","status":{"stage":"RUNNING"}}])"};
+               std::string const host = elsewhere ? "https://evil.example" : "https://hub.example";
+               return {200,
+                       {{"Link", "<" + host + "/api/jobs/alice?cursor=1>; rel=\"next\""}},
+                       R"([{"id":"a","status":{"stage":"RUNNING"}},
+                           {"id":"c","status":{"stage":"ERROR"}}])"};
+             },
+             {}};
+  auto const found = quick_api().list(t, "alice", {"RUNNING"}, {});
+  REQUIRE(found.size() == 2);
+  CHECK(found[0].id == "a");
+  CHECK(found[1].id == "b");
+  elsewhere = true;
+  t.calls.clear();
+  CHECK_THROWS_AS(quick_api().list(t, "alice", {"RUNNING"}, {}), hf::error);
+  CHECK(t.calls.size() == 1);
+}
+
+TEST_CASE("reads are repeated after transient failures and not after others") {
+  int tries = 0;
+  scripted t{[&](hf::http::request const&) -> hf::http::response {
+               switch (++tries) {
+                 case 1:
+                   return {503, {}, ""};
+                 case 2:
+                   lose(errc::connection_lost, true);
+                 default:
+                   return {200, {}, job_text};
+               }
+             },
+             {}};
+  CHECK(quick_api().inspect(t, "alice", "abc").id == "abc");
+  CHECK(tries == 3);
+  t.answer = [&](hf::http::request const&) -> hf::http::response {
+    ++tries;
+    return {404, {}, ""};
+  };
+  tries = 0;
+  CHECK_THROWS_AS(quick_api().inspect(t, "alice", "abc"), hf::error);
+  CHECK(tries == 1);
+}
+
+TEST_CASE("nothing is sent while HF_HUB_OFFLINE is on, or to an endpoint in clear") {
+  scripted t{[&](hf::http::request const&) -> hf::http::response {
+               return {200, {}, job_text};
+             },
+             {}};
+  auto const kind_of = [&](hub::settings how) {
+    how.token = "hf_secret";
+    try {
+      (void)hub::jobs(hub::client(how)).inspect(t, "alice", "abc");
+    } catch (hf::error const& e) {
+      return e.kind();
+    }
+    return errc::internal;
+  };
+  hub::settings offline;
+  offline.env = hf::testing_support::made_environment({{"HF_HUB_OFFLINE", "1"}});
+  CHECK(kind_of(offline) == errc::offline);
+  hub::settings clear;
+  clear.endpoint = "http://hub.example";
+  clear.env = hf::testing_support::made_environment({});
+  CHECK(kind_of(clear) == errc::invalid_argument);
+  CHECK(t.calls.empty());
+}
