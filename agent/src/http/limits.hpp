@@ -22,8 +22,10 @@ struct limits {
   std::chrono::milliseconds keep_alive = std::chrono::seconds(75);
   /// Of a body that nobody wants: read and dropped up to here, else the connection is closed.
   std::uint64_t drain_bytes = 1 << 20;
-  /// How long a connection that is being closed may take to read its last answer.
+  /// How long a connection that is being closed may take to read its last answer, and how much it
+  /// may still send meanwhile.
   std::chrono::milliseconds linger = std::chrono::seconds(2);
+  std::uint64_t linger_bytes = 256 << 20;
   /// Of requests that follow one that is still running.
   std::size_t pipelined_bytes = 64 * 1024;
   /// At once; beyond it connections are refused with 503.

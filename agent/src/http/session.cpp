@@ -275,7 +275,7 @@ asio::awaitable<void> session::close_politely() {
   std::uint64_t dropped = 0;
   input_ = std::string();
   used_ = 0;
-  while (dropped < allowed.drain_bytes && stream::clock::now() < until) {
+  while (dropped < allowed.linger_bytes && stream::clock::now() < until) {
     auto& scratch = owner_.scratch();
     ssize_t const n = ::recv(stream_.fd(), scratch.data(), scratch.size(), MSG_DONTWAIT);
     if (n == 0)
