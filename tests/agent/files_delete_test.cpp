@@ -122,7 +122,10 @@ TEST_CASE("a directory exchanged for a link during a recursive delete leads nowh
   }
   stop = true;
   attacker.join();
-  CHECK(names_in(outside).size() == 50);
+  std::size_t kept = 0;
+  for (int i = 0; i < 50; ++i)
+    kept += slurp(outside + "/" + std::to_string(i)) == "kept";
+  CHECK(kept == 50);
 }
 
 TEST_CASE("mkdir makes a directory with its parents and accepts one that is there", "[files]") {

@@ -19,6 +19,8 @@ namespace {
 constexpr std::size_t piece_size = 64 * 1024;
 /// Bodies up to here are compared when an operation is repeated; of larger ones only the length.
 constexpr std::uint64_t compared_body = 1 << 20;
+/// Of a body that could not be written; then the connection is closed.
+constexpr std::uint64_t dropped_after_failure = 64 << 20;
 
 /// Devices and files of the kernel: whole pieces in order, by plain writes.
 asio::awaitable<std::uint64_t> receive_ordered(file_call const& call, pending_write& pending) {
@@ -79,10 +81,16 @@ write_request write_request_of(exchange const& ex) {
   return request;
 }
 
-asio::awaitable<void> drop_body(exchange& ex) {
+/// Reads what is left of the body, up to `limit` bytes: many callers look for an answer only when
+/// they have sent everything.
+asio::awaitable<void> drop_body(exchange& ex, std::uint64_t limit) {
   std::string buffer(piece_size, '\0');
   auto const space = asio::buffer(buffer.data(), buffer.size());
-  while (co_await ex.read_some(space) != 0) {
+  for (std::uint64_t dropped = 0; dropped < limit;) {
+    auto const n = co_await ex.read_some(space);
+    if (n == 0)
+      co_return;
+    dropped += n;
   }
 }
 
@@ -98,16 +106,24 @@ asio::awaitable<void> write_route(file_call call) {
     body = co_await call.ex.read_all(compared_body);
   auto ticket = co_await call.operations->enter(call.ex, call.shared, op, body.value_or(""));
   if (ticket.replayed()) {
-    // A caller that still sends reads no answer.
     if (!body)
-      co_await drop_body(call.ex);
+      co_await drop_body(call.ex, (std::numeric_limits<std::uint64_t>::max)());
     co_await call.ex.respond(ticket.answer().status, ticket.answer().body);
     co_return;
   }
   pending_write pending = co_await run_blocking(
       call.shared.blocking, [&call, &request] { return pending_write(*call.root, request); });
   wire::write_result result;
-  result.size = co_await receive(call, pending, body);
+  std::optional<http_error> failed;
+  try {
+    result.size = co_await receive(call, pending, body);
+  } catch (http_error const& error) {
+    failed = error;
+  }
+  if (failed) {
+    co_await drop_body(call.ex, dropped_after_failure);
+    throw *failed;
+  }
   co_await run_blocking(call.shared.blocking, [&pending, &result] { pending.finish(result.size); });
   result.path = pending.shown();
   result.atomic = request.offset.has_value() || pending.atomic();
