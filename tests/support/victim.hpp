@@ -65,8 +65,7 @@ class victim {
     std::string text;
     std::getline(in, text);
     return ::stat(key().c_str(), &found) == 0 && (found.st_mode & 07777) == 0600 &&
-           text == "TOP-SECRET-KEY" && in.get() == '\n' && in.get() == EOF &&
-           !std::filesystem::exists(home_ + "/new");
+           text == "TOP-SECRET-KEY" && in.get() == EOF && !std::filesystem::exists(home_ + "/new");
   }
 
  private:

@@ -1,0 +1,406 @@
+#include "support/confined.hpp"
+
+#include <catch2/catch_message.hpp>
+#include <catch2/catch_test_macros.hpp>
+#include <catch2/generators/catch_generators.hpp>
+#include <dirent.h>
+#include <signal.h>
+#include <sys/wait.h>
+
+#include <chrono>
+#include <cstdio>
+#include <fstream>
+#include <iterator>
+#include <string>
+#include <thread>
+#include <vector>
+
+using namespace hf::testing_support;
+using hf::errc;
+using hf::isolation;
+using namespace std::chrono_literals;
+
+namespace {
+
+/// Directories of a test's own, to see that nothing is left in them.
+struct places {
+  public_directory base;
+  std::string state = base.path() + "/state";
+  std::string scratch = base.path() + "/scratch";
+
+  places() {
+    std::filesystem::create_directory(scratch);
+    ::chmod(scratch.c_str(), 01777);
+  }
+  [[nodiscard]] hf::process_launcher launcher(isolation level) const {
+    hf::process_launcher_options options;
+    options.isolation = level;
+    options.state_directory = state;
+    options.scratch_directory = scratch;
+    return hf::process_launcher(options);
+  }
+  /// Entries of both directories.
+  [[nodiscard]] std::size_t left() const {
+    std::size_t count = 0;
+    for (auto const& directory : {state, scratch})
+      if (std::filesystem::exists(directory))
+        count += static_cast<std::size_t>(
+            std::distance(std::filesystem::directory_iterator(directory), {}));
+    return count;
+  }
+};
+
+/// How many processes were started for this state directory and still run.
+int processes_of(std::string const& state) {
+  int count = 0;
+  DIR* const all = ::opendir("/proc");
+  while (dirent const* const entry = ::readdir(all)) {
+    std::ifstream in(std::string("/proc/") + entry->d_name + "/cmdline");
+    std::string const line((std::istreambuf_iterator<char>(in)), {});
+    if (line.find("--state=" + state) != std::string::npos)
+      ++count;
+  }
+  ::closedir(all);
+  return count;
+}
+
+/// Whether a process that was given this argument still runs.
+bool runs(std::string const& argument) {
+  bool found = false;
+  DIR* const all = ::opendir("/proc");
+  while (dirent const* const entry = ::readdir(all)) {
+    std::ifstream in(std::string("/proc/") + entry->d_name + "/cmdline");
+    std::string const line((std::istreambuf_iterator<char>(in)), {});
+    if (line.find(argument) != std::string::npos)
+      found = true;
+  }
+  ::closedir(all);
+  return found;
+}
+
+template <class Condition>
+bool becomes_true(Condition condition, std::chrono::seconds limit = 30s) {
+  auto const until = std::chrono::steady_clock::now() + limit;
+  while (!condition()) {
+    if (std::chrono::steady_clock::now() > until)
+      return false;
+    std::this_thread::sleep_for(20ms);
+  }
+  return true;
+}
+
+template <class Call>
+errc kind_of(Call&& call) {
+  try {
+    call();
+  } catch (hf::error const& e) {
+    UNSCOPED_INFO(e.what());
+    return e.kind();
+  }
+  return errc{};
+}
+
+isolation any_isolation() {
+  return GENERATE(isolation::private_root, isolation::landlock_only, isolation::none);
+}
+
+#define SKIP_WITHOUT(level)                                  \
+  do {                                                       \
+    if (auto const reason = why_not(level); !reason.empty()) \
+      SKIP(reason);                                          \
+  } while (false)
+
+/// A program of its own that makes a sandbox, starts something in it, and waits for its end.
+struct creator {
+  pid_t pid = -1;
+
+  creator(places const& at, isolation level, std::string const& marker) {
+    int ends[2];
+    if (::pipe(ends) != 0)
+      throw std::runtime_error("pipe failed");
+    pid = ::fork();
+    if (pid == 0) {
+      ::setpgid(0, 0);
+      for (int const number : {SIGINT, SIGTERM})
+        ::signal(number, SIG_DFL);  // the test framework has handlers
+      try {
+        auto sb = local_sandbox::create({}, at.launcher(level));
+        sb.exec(hf::shell("setsid sh -c 'sleep 987 & exec sleep 986 " + marker +
+                          "' >/dev/null 2>&1 & mkdir -p deep/er; chmod 0 deep; echo up"));
+        write_to_parent(ends[1], "up");
+        for (;;)
+          ::pause();
+      } catch (std::exception const& e) {
+        std::fprintf(stderr, "%s\n", e.what());
+      }
+      ::_exit(1);
+    }
+    ::close(ends[1]);
+    char text[2];
+    bool const up = ::read(ends[0], text, 2) == 2;
+    ::close(ends[0]);
+    if (!up)
+      throw std::runtime_error("the creator failed");
+  }
+  creator(creator const&) = delete;
+  creator& operator=(creator const&) = delete;
+  ~creator() {
+    ::kill(pid, SIGKILL);
+    ::waitpid(pid, nullptr, 0);
+  }
+};
+
+}  // namespace
+
+TEST_CASE("terminate leaves no process and no directory, whatever the commands left") {
+  auto const level = any_isolation();
+  SKIP_WITHOUT(level);
+  places const at;
+  {
+    auto sb = local_sandbox::create({}, at.launcher(level));
+    sb.exec(
+        hf::shell("mkdir -p a/b/c; touch a/b/f; chmod 0 a/b a; ln -s / root; mkfifo fifo; "
+                  "setsid sleep 985 >/dev/null 2>&1 & (setsid sleep 985 >/dev/null 2>&1 &)"));
+    sb.exec(hf::shell("i=0; while [ $i -lt 300 ]; do mkdir d && cd d || break; i=$((i+1)); done"));
+    CHECK(at.left() == 2);
+    CHECK(processes_of(at.state) > 0);
+    sb.terminate();
+    CHECK(at.left() == 0);
+    CHECK(processes_of(at.state) == 0);
+    CHECK_FALSE(runs(std::string("sleep\0985", 9)));
+    CHECK(kind_of([&] { sb.exec({"true"}); }) == errc::sandbox_expired);
+  }
+}
+
+TEST_CASE("when the creator is killed, everything is gone soon") {
+  auto const level = any_isolation();
+  SKIP_WITHOUT(level);
+  auto const signal = GENERATE(SIGKILL, SIGINT);
+  places const at;
+  creator const program(at, level, "");
+  REQUIRE(at.left() == 2);
+  REQUIRE(runs(std::string("sleep\000986", 9)));
+  // To the whole group, as a terminal does for Ctrl-C.
+  ::kill(-program.pid, signal);
+  CHECK(becomes_true([&] { return at.left() == 0 && processes_of(at.state) == 0; }));
+  CHECK_FALSE(runs(std::string("sleep\000986", 9)));
+  CHECK_FALSE(runs(std::string("sleep\000987", 9)));
+}
+
+TEST_CASE("when the keeper is killed, the agent ends, and the rest is cleared by the next stop") {
+  auto const level = GENERATE(isolation::private_root, isolation::none);
+  SKIP_WITHOUT(level);
+  places const at;
+  auto sb = local_sandbox::create({}, at.launcher(level));
+  std::ifstream in(at.state + "/" + sb.id() + "/sandbox.json");
+  auto const keeper = nlohmann::json::parse(in).at("keeper").get<pid_t>();
+  REQUIRE(::kill(keeper, SIGKILL) == 0);
+  CHECK(becomes_true([&] { return processes_of(at.state) == 0; }));
+  CHECK(kind_of([&] { (void)local_sandbox::connect(sb.id(), at.launcher(level)); }) ==
+        errc::not_found);
+  sb.terminate();
+  CHECK(at.left() == 0);
+}
+
+TEST_CASE("a released sandbox outlives its creator and is found and ended by others") {
+  auto const level = isolation::none;
+  places const at;
+  std::string const id = in_child(0, [&] {
+    hf::launch_options options;
+    options.labels = {{"job", "released"}};
+    auto sb = local_sandbox::create(options, at.launcher(level));
+    sb.write_file("kept.txt", "kept");
+    return sb.release();
+  });
+  auto const found = local_sandbox::list({{"job", "released"}}, at.launcher(level));
+  REQUIRE(found.size() == 1);
+  CHECK(found[0].id == id);
+  CHECK(found[0].phase == hf::phase::running);
+  CHECK(local_sandbox::list({{"job", "another"}}, at.launcher(level)).empty());
+  auto sb = local_sandbox::connect(id, at.launcher(level));
+  CHECK(sb.read_file("kept.txt") == "kept");
+  sb.terminate();
+  CHECK(at.left() == 0);
+  CHECK(kind_of([&] { (void)local_sandbox::connect(id, at.launcher(level)); }) == errc::not_found);
+}
+
+TEST_CASE("a sandbox ends after its timeout and after its idle time") {
+  places const at;
+  hf::launch_options options;
+  SECTION("timeout") {
+    options.timeout = 1s;
+  }
+  SECTION("idle time") {
+    options.idle_timeout = 1s;
+  }
+  auto sb = local_sandbox::create(options, at.launcher(isolation::none));
+  CHECK(becomes_true([&] { return at.left() == 0; }));
+  CHECK(kind_of([&] { sb.exec({"true"}); }) == errc::sandbox_expired);
+}
+
+TEST_CASE("a state directory that others could enter is refused") {
+  places const at;
+  std::filesystem::create_directory(at.state);
+  SECTION("open to others") {
+    ::chmod(at.state.c_str(), 0755);
+  }
+  SECTION("another user's") {
+    if (::geteuid() != 0)
+      SKIP("needs root");
+    ::chmod(at.state.c_str(), 0700);
+    REQUIRE(::chown(at.state.c_str(), ordinary_uid, ordinary_uid) == 0);
+  }
+  SECTION("a symbolic link") {
+    std::filesystem::remove(at.state);
+    std::filesystem::create_directory(at.base.path() + "/elsewhere");
+    ::chmod((at.base.path() + "/elsewhere").c_str(), 0700);
+    std::filesystem::create_directory_symlink(at.base.path() + "/elsewhere", at.state);
+  }
+  auto const kind = kind_of([&] { (void)local_sandbox::create({}, at.launcher(isolation::none)); });
+  CHECK((kind == errc::permission_denied || kind == errc::io_error));
+}
+
+TEST_CASE("a state directory with a long path works") {
+  places at;
+  at.state = at.base.path() + "/" + std::string(150, 'x');
+  {
+    auto sb = local_sandbox::create({}, at.launcher(isolation::none));
+    auto const r = sb.exec({"echo", "hello"});
+    CAPTURE(r.exit_code, r.signal, r.err);
+    CHECK(r.out == "hello\n");
+    CHECK(sb.unix_socket().size() < 108);
+    auto const again = local_sandbox::connect(sb.id(), at.launcher(isolation::none));
+    CHECK(again.unix_socket() == sb.unix_socket());
+  }
+  CHECK(at.left() == 0);
+}
+
+TEST_CASE("what cannot be honoured is refused by name, and nothing is left") {
+  places const at;
+  auto const refused = [&](hf::launch_options const& options, char const* name,
+                           isolation level = isolation::private_root) {
+    try {
+      auto sb = local_sandbox::create(options, at.launcher(level));
+    } catch (hf::error const& e) {
+      CAPTURE(e.what());
+      CHECK(std::string(e.what()).find(name) != std::string::npos);
+      return e.kind();
+    }
+    return errc{};
+  };
+  CHECK(refused({.volumes = {{.type = "model", .source = "a/b", .mount_path = "/m"}}}, "volumes") ==
+        errc::unsupported);
+  CHECK(refused({.volumes = {{.type = "bind", .source = "/tmp", .mount_path = "/m"}}}, "volumes",
+                isolation::none) == errc::unsupported);
+  CHECK(refused({.name_space = "org"}, "name_space") == errc::unsupported);
+  CHECK(refused({.forward_hf_token = true}, "forward_hf_token") == errc::unsupported);
+  CHECK(refused({.network = false}, "network", isolation::landlock_only) == errc::unsupported);
+  CHECK(refused({.env = {{"SBX_TOKEN", "x"}}}, "SBX_TOKEN") == errc::invalid_argument);
+  CHECK(refused({.env = {{"A=B", "x"}}}, "A=B") == errc::invalid_argument);
+  CHECK(refused({.labels = {{"hf-sandbox", "x"}}}, "hf-sandbox") == errc::invalid_argument);
+  CHECK(at.left() == 0);
+}
+
+TEST_CASE("an agent that does not start is reported with what it printed, and nothing is left") {
+  places const at;
+  std::string const program = at.base.path() + "/broken-agent";
+  hf::process_launcher_options options;
+  options.agent = program;
+  options.state_directory = at.state;
+  options.scratch_directory = at.scratch;
+  auto const write = [&](std::string const& script) {
+    std::ofstream(program) << "#!/bin/sh\n" << script << "\n";
+    ::chmod(program.c_str(), 0755);
+  };
+  hf::launch_options launch;
+  launch.start_timeout = 2s;
+  SECTION("it ends") {
+    write("echo out of order >&2; exit 3");
+    try {
+      auto sb = local_sandbox::create(launch, hf::process_launcher(options));
+      FAIL("it was created");
+    } catch (hf::launch_error const& e) {
+      CHECK(e.kind() == errc::launch_failed);
+      CHECK(e.log_tail().find("out of order") != std::string::npos);
+    }
+  }
+  SECTION("it is not there") {
+    CHECK(kind_of([&] { (void)local_sandbox::create(launch, hf::process_launcher(options)); }) ==
+          errc::agent_not_found);
+  }
+  CHECK(at.left() == 0);
+}
+
+TEST_CASE("starting can be cancelled and times out, and leaves nothing") {
+  places const at;
+  hf::launch_options launch;
+#if defined(__cpp_lib_jthread)
+  SECTION("cancelled before") {
+    std::stop_source source;
+    source.request_stop();
+    launch.stop = source.get_token();
+    CHECK(kind_of([&] { (void)local_sandbox::create(launch, at.launcher(isolation::none)); }) ==
+          errc::cancelled);
+  }
+#endif
+  SECTION("timed out") {
+    launch.start_timeout = 1ms;
+    auto const kind =
+        kind_of([&] { (void)local_sandbox::create(launch, at.launcher(isolation::none)); });
+    CHECK((kind == errc::start_timed_out || kind == errc{}));
+  }
+  CHECK(at.left() == 0);
+}
+
+TEST_CASE("twenty sandboxes at once are kept apart") {
+  SKIP_WITHOUT(isolation::private_root);
+  places const at;
+  {
+    auto const client = std::make_shared<local_sandbox::client_type>(
+        at.launcher(isolation::private_root), hf::curl_transport());
+    std::vector<std::thread> threads;
+    std::vector<std::string> outputs(20);
+    for (std::size_t i = 0; i < outputs.size(); ++i)
+      threads.emplace_back([&, i] {
+        try {
+          auto sb = local_sandbox::create(client);
+          sb.write_file("/tmp/mine", std::to_string(i));
+          outputs[i] = sb.exec(hf::shell("cat /tmp/mine; ls /tmp | wc -l")).out;
+        } catch (std::exception const& e) {
+          outputs[i] = e.what();
+        }
+      });
+    for (auto& thread : threads)
+      thread.join();
+    for (std::size_t i = 0; i < outputs.size(); ++i)
+      CHECK(outputs[i] == std::to_string(i) + "1\n");
+  }
+  CHECK(at.left() == 0);
+}
+
+TEST_CASE("the agent is searched in known places, and all are named when it is in none") {
+  char const* const named = std::getenv("HF_SANDBOX_AGENT");
+  REQUIRE(named != nullptr);
+  std::string const agent = named;
+  CHECK(hf::locate_agent() == std::filesystem::absolute(agent));
+  CHECK(kind_of([&] { (void)hf::locate_agent("/nonexistent/agent"); }) == errc::agent_not_found);
+
+  std::string const path = std::getenv("PATH");
+  ::setenv("HF_SANDBOX_AGENT", "/nonexistent/agent", 1);
+  CHECK(kind_of([&] { (void)hf::locate_agent(); }) == errc::agent_not_found);
+  ::unsetenv("HF_SANDBOX_AGENT");
+  public_directory const folder;
+  ::setenv("PATH", (folder.path() + ":/nonexistent").c_str(), 1);
+  try {
+    auto const found = hf::locate_agent();
+    // The test program may lie beside the agent.
+    CHECK(found.filename() == hf::agent_file_name);
+  } catch (hf::error const& e) {
+    CHECK(e.kind() == errc::agent_not_found);
+    std::string const text = e.what();
+    CHECK(text.find(folder.path() + "/hf-sandbox-agent") != std::string::npos);
+    CHECK(text.find("libexec") != std::string::npos);
+  }
+  ::setenv("PATH", path.c_str(), 1);
+  ::setenv("HF_SANDBOX_AGENT", agent.c_str(), 1);
+}
