@@ -86,7 +86,7 @@ TEMPLATE_TEST_CASE("calls have one effect and lose no byte over connections that
   std::string const ledger = agent.directory() + "/ledger";
   std::atomic<unsigned> seed{20261123};
   faulty_proxy proxy(agent.directory() + "/proxy.sock", agent.socket_path(), [&](int) {
-    std::minstd_rand random(seed += 7919);
+    std::mt19937 random(seed += 7919);
     connection_fault fault;
     auto const dice = random() % 10;
     if (dice < 2)
@@ -146,7 +146,10 @@ TEMPLATE_TEST_CASE("calls have one effect and lose no byte over connections that
           bool const right = i % 4 == 2   ? move_file(i)
                              : i % 4 == 3 ? run_process(i)
                                           : run_command(i);
-          wrong += right ? 0 : 1;
+          if (!right) {
+            std::fprintf(stderr, "run %d came back wrong\n", i);
+            ++wrong;
+          }
         } catch (hf::error const& e) {
           std::fprintf(stderr, "run %d: %s: %s\n", i, std::string(hf::to_string(e.kind())).c_str(),
                        e.what());
@@ -166,18 +169,19 @@ TEMPLATE_TEST_CASE("calls have one effect and lose no byte over connections that
   // Reads give up after a few attempts, with a typed error; nothing else does.
   CHECK(errors <= runs / 50);
   CHECK(static_cast<int>(ledger_runs.size()) >= runs - errors);
-  CHECK(proxy.struck() > runs / 4);
+  CHECK(proxy.struck() > runs / 10);
 }
 
 TEST_CASE("large input and output cross broken connections unchanged") {
   agent_process agent;
   std::atomic<unsigned> seed{77};
-  faulty_proxy proxy(agent.directory() + "/proxy.sock", agent.socket_path(), [&](int) {
-    std::minstd_rand random(seed += 7919);
+  faulty_proxy proxy(agent.directory() + "/proxy.sock", agent.socket_path(), [&](int connection) {
+    std::mt19937 random(seed += 7919);
     connection_fault fault;
     fault.what = connection_fault::kind::cut;
-    fault.count_client = random() % 2 == 0;
-    fault.after = 1000 + random() % (4u << 20);
+    // The first connection carries the output, the second one the input.
+    fault.count_client = connection < 2 ? connection == 1 : random() % 2 == 0;
+    fault.after = 1000 + random() % (2u << 20);
     return fault;
   });
   hf::curl_transport transport;
