@@ -90,6 +90,9 @@ void read_environment(config& settings) {
   if (char const* limit = std::getenv("SBX_MAX_CONNECTIONS"))
     settings.max_connections =
         parse_number<std::size_t>("SBX_MAX_CONNECTIONS", limit, 1, std::size_t{1} << 30);
+  if (char const* limit = std::getenv("SBX_SPILL_LIMIT"))
+    settings.exec.log.spill =
+        parse_number<std::uint64_t>("SBX_SPILL_LIMIT", limit, 0, std::uint64_t{1} << 50);
   if (char const* capacity = std::getenv("SBX_CAPACITY"))
     parse_number<std::size_t>("SBX_CAPACITY", capacity, 1, std::size_t{1} << 30);
   if (char const* mode = std::getenv("SBX_HOST_MODE");
@@ -123,6 +126,14 @@ void read_arguments(config& settings, int argc, char** argv) {
       settings.allowed.write = milliseconds();
     } else if (name == "--keep-alive-ms") {
       settings.allowed.keep_alive = milliseconds();
+    } else if (name == "--ping-ms") {
+      settings.exec.ping = milliseconds();
+    } else if (name == "--linger-ms") {
+      settings.exec.linger = milliseconds();
+    } else if (name == "--results-ms") {
+      settings.exec.results = milliseconds();
+    } else if (name == "--output-memory") {
+      settings.exec.memory = parse_number<std::uint64_t>(name, value, 1, std::uint64_t{1} << 50);
     } else {
       throw config_error("unknown argument '" + std::string(flag) + "'; see --help");
     }
@@ -142,6 +153,7 @@ char const* const help_text =
     "  SBX_LIFETIME         seconds after which the agent ends in any case; default: never\n"
     "  SBX_ENV_FILE         file with NAME=VALUE\\0 of further variables for the commands; removed\n"
     "  SBX_MAX_CONNECTIONS  connections at once; default: what the descriptor limit allows\n"
+    "  SBX_SPILL_LIMIT      bytes of a run's unread output kept on disk; default: 1 GiB\n"
     "\n"
     "flags:\n"
     "  --allow-no-auth      start without a token: everybody who can connect is let in\n"

@@ -1,6 +1,7 @@
 #ifndef HF_SANDBOX_AGENT_CONFIG_HPP
 #define HF_SANDBOX_AGENT_CONFIG_HPP
 
+#include "exec/settings.hpp"
 #include "http/limits.hpp"
 
 #include <chrono>
@@ -34,6 +35,8 @@ struct config {
   std::optional<std::size_t> max_connections;
   /// Deadlines and sizes of the front door; the times can be changed by flags for tests.
   limits allowed;
+  /// Bounds of the commands' part; changed by flags for tests, but for the spill limit.
+  exec_settings exec;
 
   bool show_version = false;
   bool show_help = false;

@@ -104,7 +104,7 @@ int run_agent(int argc, char** argv) {
   facts.allowed = settings.allowed;
   add_info_routes(routes, shared, facts);
   add_proxy_routes(routes, shared);
-  exec_service exec(shared);
+  exec_service exec(shared, settings.exec);
   exec.add_routes(routes);
   facts.features.update(exec.features());
   add_files_routes(routes, shared);

@@ -1,5 +1,7 @@
 #include "exec/output_log.hpp"
 
+#include "exec/event_encoder.hpp"
+
 #include <algorithm>
 #include <utility>
 
@@ -59,7 +61,11 @@ void output_log::append_piece(wire::output_stream stream, std::string_view bytes
 void output_log::append(wire::output_stream stream, std::string_view bytes) {
   std::size_t const longest = (std::min)(max_record, largest_segment_);
   while (!bytes.empty()) {
-    auto const piece = bytes.substr(0, longest);
+    auto piece = bytes.substr(0, longest);
+    // Not through the middle of a character.
+    if (auto const cut = incomplete_utf8_tail(piece);
+        piece.size() < bytes.size() && cut < piece.size())
+      piece.remove_suffix(cut);
     append_piece(stream, piece);
     bytes.remove_prefix(piece.size());
   }

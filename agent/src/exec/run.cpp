@@ -98,12 +98,15 @@ void run::start(command_base const& base, std::string id) {
     throw start_error(program, failure->stage, failure->error);
 
   active_.emplace(core_.shared.activity.hold());
-  watch_process(std::move(std::get<spawned>(started)));
+  // The pipes first: the command may have ended already, and its output comes before its end.
+  auto& process = std::get<spawned>(started);
+  pid_ = process.pid;
   out.write.reset();
   err.write.reset();
   open_output(0, std::move(out.read));
   if (err.read)
     open_output(1, std::move(err.read));
+  watch_process(std::move(process));
   if (in.write) {
     in.read.reset();
     input_ = std::make_shared<stdin_pipe>(core_.shared.loop, std::move(in.write));
@@ -137,7 +140,6 @@ void run::open_output(std::size_t index, unique_fd end) {
 }
 
 void run::watch_process(spawned&& process) {
-  pid_ = process.pid;
   auto const self = shared_from_this();
   // With a helper the command comes to the agent only if the helper is killed.
   core_.children.watch(pid_, [self](process_end how) { self->leader_has_ended(how); });

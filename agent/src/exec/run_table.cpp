@@ -33,7 +33,10 @@ void run_table::add(std::shared_ptr<run> const& started) {
       by_op_[started->op()] = *id;
   }
   running_.emplace(started.get(), started);
-  started->on_ended([this](run& one) { ended(one); });
+  if (started->ended())
+    ended(*started);
+  else
+    started->on_ended([this](run& one) { ended(one); });
 }
 
 std::shared_ptr<run> run_table::by_id(std::string_view id) const {
