@@ -156,7 +156,11 @@ void state::accept_loop() {
       w.fd = fd;
       w.thread = std::thread([this, &w, fd] {
         connection client(fd);
-        serve(client);
+        try {
+          serve(client);
+        } catch (std::exception const&) {
+          // The double is stopping, or the request made no sense at all.
+        }
         std::lock_guard const inner(mutex);
         w.fd = -1;
         client.close();

@@ -95,6 +95,8 @@ struct fake_hub_options {
   std::chrono::seconds rate_window{2};
   std::chrono::milliseconds keep_alive{30'000};
   std::chrono::milliseconds metrics_interval{1000};
+  /// The jobs' agents behave like the official one: nothing beyond the common protocol.
+  bool common_protocol = false;
   /// Namespaces and an own root for every job; without, or where it cannot be had, the agent's port
   /// and paths are rewritten.
   bool isolate = true;

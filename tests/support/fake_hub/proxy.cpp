@@ -1,3 +1,4 @@
+#include "support/fake_hub/downgrade.hpp"
 #include "support/fake_hub/network_namespace.hpp"
 #include "support/fake_hub/state.hpp"
 
@@ -143,6 +144,15 @@ bool proxy(state& hub, connection& on, request& rq, std::string const& job_id) {
     return refuse(502, "the job is not running");
   if (rq.fields.contains("Transfer-Encoding"))
     return refuse(411, "chunked request bodies are not supported");
+  bool const common = hub.options.common_protocol;
+  if (common && !is_common_route(rq))
+    return refuse(404, "no route: " + rq.method + " " + rq.path);
+  std::optional<std::string> command;
+  if (common && has_command(rq)) {
+    if (!on.read_exactly(rq.body, static_cast<std::size_t>(size)))
+      return false;
+    command = common_request_body(rq.body);
+  }
   int const fd = connect_to(port, network, hub.home_network);
   if (fd < 0)
     return refuse(502, "nothing listens on port 49983 of the job");
@@ -151,12 +161,17 @@ bool proxy(state& hub, connection& on, request& rq, std::string const& job_id) {
   bool const upgrade = rq.fields.contains("Upgrade");
   std::string out = rq.method + " " + rq.target + " HTTP/1.1\r\n";
   for (auto const& field : rq.fields)
-    if (!is_hop_field(field.name) && !http::iequals(field.name, "Authorization"))
+    if (!is_hop_field(field.name) && !http::iequals(field.name, "Authorization") &&
+        !(command && http::iequals(field.name, "Content-Length")) &&
+        !(common && http::iequals(field.name, "X-Sandbox-Instance")))
       out += field.name + ": " + field.value + "\r\n";
   out += upgrade ? "Connection: Upgrade\r\nUpgrade: " + std::string(rq.fields.get("Upgrade")) +
                        "\r\n\r\n"
                  : std::string("Connection: close\r\n\r\n");
-  bool const body_sent = agent.write(out) && send_body(on, agent, size);
+  if (command)
+    out.insert(out.find("\r\n") + 2, "Content-Length: " + std::to_string(command->size()) + "\r\n");
+  bool const body_sent =
+      agent.write(out) && (command ? agent.write(*command) : send_body(on, agent, size));
   auto const text = agent.read_head();
   auto const answer = text ? parse_head(*text) : std::nullopt;
   if (!answer || answer->first.size() < 12) {
@@ -175,6 +190,12 @@ bool proxy(state& hub, connection& on, request& rq, std::string const& job_id) {
     on.reset();
     return false;
   }
+  if (common && (rq.path == "/health" || status >= 400) && content_length(answer->fields)) {
+    std::string body;
+    agent.read_exactly(body, static_cast<std::size_t>(*content_length(answer->fields)));
+    return respond(on, status, common_answer_body(body), {{"Content-Type", "application/json"}}) &&
+           body_sent;
+  }
   bool const chunked = http::iequals(answer->fields.get("Transfer-Encoding"), "chunked");
   auto const length = content_length(answer->fields);
   bool const empty = rq.method == "HEAD" || status == 204 || status == 304;
@@ -183,7 +204,8 @@ bool proxy(state& hub, connection& on, request& rq, std::string const& job_id) {
       body_sent && framed && status != 101 && !http::iequals(rq.fields.get("Connection"), "close");
   out = answer->first + "\r\n";
   for (auto const& field : answer->fields)
-    if (status == 101 || !is_hop_field(field.name))
+    if ((status == 101 || !is_hop_field(field.name)) &&
+        !(common && http::iequals(field.name, "X-Sandbox-Instance")))
       out += field.name + ": " + field.value + "\r\n";
   if (status != 101)
     out += keep ? "Connection: keep-alive\r\n" : "Connection: close\r\n";

@@ -32,6 +32,7 @@ inline hf_jobs_options options_for(fake_hub const& hub,
   options.telemetry = false;
   options.retries.first = std::chrono::milliseconds(20);
   options.retries.longest = std::chrono::milliseconds(200);
+  options.retries.late = std::chrono::milliseconds(100);
   options.env = made_environment(std::move(variables));
   return options;
 }

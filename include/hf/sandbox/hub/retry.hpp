@@ -21,6 +21,8 @@ struct retry_policy {
   /// Longest wait that the server may ask for (`Retry-After`, `RateLimit`); beyond it the call
   /// fails with `errc::rate_limited` at once.
   std::chrono::milliseconds longest_asked{90'000};
+  /// How long a job is looked for whose start was not answered: the Hub may still be at it.
+  std::chrono::milliseconds late{5000};
 };
 
 /// Whether a failed call to the Hub is worth repeating, when repeating can do no harm.

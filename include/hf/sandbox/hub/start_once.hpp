@@ -21,15 +21,23 @@ struct started_job {
 };
 
 /// Ends every job that carries the operation id but the one with the id `except`. For clearing up:
-/// has its own time limit and cannot be cancelled. Throws what the last failed call threw.
-inline void cancel_operation(jobs const& api, http::transport_ref through,
-                             std::string const& name_space, std::string const& operation,
-                             std::string const& except = {}) {
+/// has its own time limit and cannot be cancelled. Returns how many there were; throws what a
+/// failed call threw.
+inline int cancel_operation(jobs const& api, http::transport_ref through,
+                            std::string const& name_space, std::string const& operation,
+                            std::string const& except = {}) {
   call_limits limits;
   limits.deadline = std::chrono::steady_clock::now() + std::chrono::seconds(30);
-  for (auto const& job : api.list(through, name_space, {}, {{operation_label, operation}}, limits))
-    if (job.id != except && !job.ended())
+  int found = 0;
+  for (auto const& job :
+       api.list(through, name_space, {}, {{operation_label, operation}}, limits)) {
+    if (job.id == except)
+      continue;
+    ++found;
+    if (!job.ended())
       api.cancel(through, name_space, job.id, limits);
+  }
+  return found;
 }
 
 /// Starts a job exactly once. The request must carry `operation_label` with an id of its own.
@@ -51,23 +59,22 @@ class job_starter {
 
   [[nodiscard]] started_job start(call_limits const& limits) {
     retry_loop tries(api_.hub_client().settings().retries, limits.deadline);
-    bool ambiguous = false;
     for (;;) {
       try {
-        return {api_.start(through_, name_space_, request_, limits), ambiguous};
+        return {api_.start(through_, name_space_, request_, limits), unanswered_ > 0};
       } catch (error const& failure) {
         if (is_refusal(failure)) {
-          if (is_transient(failure) && wait(tries, failure, limits, ambiguous))
+          if (is_transient(failure) && wait(tries, failure, limits))
             continue;
-          give_up(failure, ambiguous);
+          give_up(failure);
         }
-        ambiguous = true;
+        ++unanswered_;
         if (failure.kind() == errc::cancelled)
-          give_up(failure, ambiguous);
+          give_up(failure);
         if (auto found = find(failure, limits))
           return {*std::move(found), true};
-        if (!wait(tries, failure, limits, ambiguous))
-          give_up(failure, ambiguous);
+        if (!wait(tries, failure, limits))
+          give_up(failure);
       } catch (...) {
         undo_quietly();
         throw;
@@ -76,7 +83,7 @@ class job_starter {
   }
 
  private:
-  using milliseconds = std::chrono::milliseconds;
+  using clock = std::chrono::steady_clock;
 
   /// Whether the failure proves that no job was started.
   [[nodiscard]] static bool is_refusal(error const& failure) noexcept {
@@ -87,42 +94,49 @@ class job_starter {
            failure.kind() != errc::protocol_error && failure.kind() != errc::internal;
   }
 
-  bool wait(retry_loop& tries, error const& failure, call_limits const& limits, bool ambiguous) {
+  bool wait(retry_loop& tries, error const& failure, call_limits const& limits) {
     try {
       return tries.wait(failure, limits.stop);
     } catch (error const& cancelled) {
-      give_up(cancelled, ambiguous);
+      give_up(cancelled);
     }
   }
 
-  /// Looks for the job a few times: the Hub may need a moment to list it.
+  /// Looks for the job: for a while when the Hub may still be at it, else a few times, because a
+  /// new job may not be listed at once.
   std::optional<job_info> find(error const& failure, call_limits const& limits) {
-    auto const step = api_.hub_client().settings().retries.first / 2;
+    auto const& policy = api_.hub_client().settings().retries;
+    auto const until = clock::now() + (failure.http_status() > 0 ? policy.first : policy.late);
+    detail::backoff pauses(policy.first / 2, policy.first);
     try {
-      for (int look = 0; look < 3; ++look) {
-        if (look > 0 && !detail::sleep_for(step * look, limits.stop))
-          throw error(errc::cancelled, "starting a job was cancelled");
+      for (;;) {
         for (auto const& job :
              api_.list(through_, name_space_, {}, {{operation_label, operation_}}, limits))
           return job;
+        auto const next = clock::now() + pauses.next();
+        if (next > until)
+          return std::nullopt;
+        if (!detail::sleep_until(next, limits.stop))
+          throw error(errc::cancelled, "starting a job was cancelled");
       }
     } catch (error const& second) {
-      if (second.kind() == errc::cancelled)
-        give_up(second, true);
-      give_up(failure, true);
+      give_up(second.kind() == errc::cancelled ? second : failure);
     }
-    return std::nullopt;
   }
 
-  [[noreturn]] void give_up(error const& failure, bool ambiguous) {
-    if (!ambiguous)
+  /// Throws the failure, after everything that unanswered starts may have left was ended.
+  [[noreturn]] void give_up(error const& failure) {
+    if (unanswered_ == 0)
       throw failure;
+    auto const& policy = api_.hub_client().settings().retries;
+    auto const until = clock::now() + policy.late;
+    detail::backoff pauses(policy.first / 2, policy.first);
     try {
-      auto const step = api_.hub_client().settings().retries.first / 2;
-      for (int look = 0; look < 3; ++look) {
-        if (look > 0)
-          detail::sleep_for(step * look, {});
-        cancel_operation(api_, through_, name_space_, operation_);
+      while (cancel_operation(api_, through_, name_space_, operation_) < unanswered_) {
+        auto const next = clock::now() + pauses.next();
+        if (next > until)
+          break;
+        detail::sleep_until(next, {});
       }
     } catch (error const& second) {
       auto details = failure.details();
@@ -138,7 +152,7 @@ class job_starter {
 
   void undo_quietly() noexcept {
     try {
-      cancel_operation(api_, through_, name_space_, operation_);
+      (void)cancel_operation(api_, through_, name_space_, operation_);
     } catch (...) {
       // The first failure is the one to report.
     }
@@ -149,6 +163,8 @@ class job_starter {
   std::string name_space_;
   job_request request_;
   std::string operation_;
+  /// Starts that may have left a job.
+  int unanswered_ = 0;
 };
 
 /// `job_starter` as one call.

@@ -55,7 +55,7 @@ class hf_jobs_start {
       progress("job " + started.job.id + " was accepted");
       auto ready = wait(std::move(started.job), limits, minimum_protocol);
       if (started.ambiguous)
-        hub::cancel_operation(api_, through_, name_space_, request.operation, ready.id);
+        (void)hub::cancel_operation(api_, through_, name_space_, request.operation, ready.id);
       return ready;
     } catch (error const& failure) {
       undo(failure, started, request.operation);
@@ -188,7 +188,7 @@ class hf_jobs_start {
     try {
       api_.cancel(through_, name_space_, job_id_, limits);
       if (started.ambiguous)
-        hub::cancel_operation(api_, through_, name_space_, operation);
+        (void)hub::cancel_operation(api_, through_, name_space_, operation);
       return {};
     } catch (std::exception const& failure) {
       return failure.what();
