@@ -6,8 +6,12 @@
 #include <hf/sandbox/docker/tar.hpp>
 
 #include <fcntl.h>
+#include <linux/sockios.h>
+#include <net/if.h>
 #include <signal.h>
+#include <sys/ioctl.h>
 #include <sys/mount.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -19,8 +23,8 @@
 
 namespace hf::testing_support {
 
-/// A Docker engine of the test's own, without networks, in a directory that goes with it. Needs
-/// root and dockerd; where there is none the test is skipped.
+/// A Docker engine of the test's own, with a bridge of its own, in a directory that goes with it.
+/// Needs root and dockerd; where there is none the test is skipped.
 class private_engine {
  public:
   /// `arguments` are added to dockerd's; `disk_bytes` puts its data on a file system of that size.
@@ -41,6 +45,10 @@ class private_engine {
         SKIP("a file system of the test's own cannot be mounted");
       }
       mounted_ = true;
+    }
+    if (!make_bridge()) {
+      end();
+      SKIP("a network bridge of the test's own cannot be made here");
     }
     start();
     if (!eventually([&] { return answers(); })) {
@@ -79,7 +87,7 @@ class private_engine {
                                      "--data-root=" + data().string(),
                                      "--exec-root=" + (path_ / "exec").string(),
                                      "--pidfile=" + (path_ / "pid").string(),
-                                     "--bridge=none",
+                                     "--bridge=" + bridge_,
                                      "--iptables=false",
                                      "--ip6tables=false",
                                      "--ip-forward=false",
@@ -129,6 +137,23 @@ class private_engine {
   }
 
  private:
+  // Not "none": an engine without a bridge removes that of the machine's own engine.
+  bool make_bridge() {
+    bridge_ = "hfsbx" + std::to_string(::getpid() % 1'000'000);
+    fd_ = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    return fd_ >= 0 && ::ioctl(fd_, SIOCBRADDBR, bridge_.c_str()) == 0;
+  }
+
+  void remove_bridge() {
+    if (fd_ < 0)
+      return;
+    ifreq request{};
+    bridge_.copy(request.ifr_name, IFNAMSIZ - 1);
+    ::ioctl(fd_, SIOCSIFFLAGS, &request);
+    ::ioctl(fd_, SIOCBRDELBR, bridge_.c_str());
+    ::close(fd_);
+  }
+
   std::string last_log_line() const {
     std::ifstream log(path_ / "log");
     std::string last;
@@ -146,6 +171,7 @@ class private_engine {
       if (pid_t other = 0; file >> other && other > 1)
         ::kill(other, SIGKILL);
     }
+    remove_bridge();
     if (mounted_)
       ::umount2(data().c_str(), MNT_DETACH);
     std::error_code ignored;
@@ -154,6 +180,8 @@ class private_engine {
 
   std::vector<std::string> arguments_;
   std::filesystem::path path_;
+  std::string bridge_;
+  int fd_ = -1;
   pid_t pid_ = -1;
   bool mounted_ = false;
 };
