@@ -5,8 +5,8 @@
 
 #include <algorithm>
 #include <array>
+#include <cstddef>
 #include <cstdint>
-#include <cstdio>
 #include <string>
 #include <string_view>
 
@@ -40,9 +40,9 @@ class tar_writer {
       throw error(errc::internal, "a tar entry's name or size is out of range");
     std::array<char, block> h{};
     std::copy(name.begin(), name.end(), h.begin());
-    auto const octal = [&](std::size_t at, int digits, std::uint64_t value) {
-      std::snprintf(h.data() + at, static_cast<std::size_t>(digits) + 1, "%0*llo", digits,
-                    static_cast<unsigned long long>(value));
+    auto const octal = [&](std::size_t at, std::size_t digits, std::uint64_t value) {
+      for (auto i = digits; i-- > 0; value >>= 3)
+        h[at + i] = static_cast<char>('0' + (value & 7));
     };
     octal(100, 7, mode);
     octal(108, 7, 0);
