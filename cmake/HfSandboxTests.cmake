@@ -11,14 +11,45 @@ add_library(hf_sandbox_test_base INTERFACE)
 target_include_directories(hf_sandbox_test_base INTERFACE "${HF_SANDBOX_TEST_ROOT}")
 target_link_libraries(hf_sandbox_test_base INTERFACE Catch2::Catch2 Threads::Threads)
 
-function(hf_sandbox_precompile target)
-  if(HF_SANDBOX_TEST_PCH AND NOT HF_SANDBOX_TIDY)
-    target_precompile_headers(${target} PRIVATE
-      <catch2/catch_test_macros.hpp>
-      <nlohmann/json.hpp>
-      <chrono> <cstdint> <functional> <memory> <optional> <string> <string_view> <vector>)
+# Test programs are compiled without optimisation: they are built three times, and most of their
+# time goes into waiting for the agent, which is optimised.
+option(HF_SANDBOX_TEST_OPTIMIZE "Optimise the test programs too" OFF)
+
+# All suites see all transports that are installed, so that one precompiled header serves them.
+function(hf_sandbox_test_settings target)
+  target_link_libraries(${target} PRIVATE hf_sandbox_test_base)
+  foreach(component IN LISTS HF_SANDBOX_COMPONENTS)
+    string(TOUPPER "${component}" upper)
+    target_link_libraries(${target} PRIVATE hf_sandbox::${component})
+    target_compile_definitions(${target} PRIVATE HF_SANDBOX_HAS_${upper}=1)
+  endforeach()
+  target_compile_definitions(${target} PRIVATE
+    "HF_SANDBOX_TEST_SOURCE_DIR=\"${PROJECT_SOURCE_DIR}\""
+    "HF_SANDBOX_TEST_BINARY_DIR=\"${PROJECT_BINARY_DIR}\"")
+  if(NOT HF_SANDBOX_TEST_OPTIMIZE)
+    target_compile_options(${target} PRIVATE -O0)
   endif()
+  hf_sandbox_developer_target(${target})
+  # Calls whose exception is the point drop their result.
+  target_compile_options(${target} PRIVATE -Wno-unused-result)
 endfunction()
+
+set(_common_headers
+  <catch2/catch_template_test_macros.hpp> <catch2/catch_test_macros.hpp> <nlohmann/json.hpp>
+  <chrono> <cstdint> <functional> <memory> <optional> <string> <string_view> <vector>)
+
+if(HF_SANDBOX_TEST_PCH AND NOT HF_SANDBOX_TIDY AND TARGET hf_sandbox_curl)
+  file(WRITE "${PROJECT_BINARY_DIR}/empty.cpp" "")
+  add_library(hf_sandbox_test_pch OBJECT "${PROJECT_BINARY_DIR}/empty.cpp")
+  hf_sandbox_test_settings(hf_sandbox_test_pch)
+  set(_library_headers <hf/sandbox.hpp>)
+  foreach(_transport beast httplib)
+    if(TARGET hf_sandbox_${_transport})
+      list(APPEND _library_headers <hf/sandbox/transports/${_transport}.hpp>)
+    endif()
+  endforeach()
+  target_precompile_headers(hf_sandbox_test_pch PRIVATE ${_common_headers} ${_library_headers})
+endif()
 
 # hf_sandbox_discover(<target> PREFIX p [RESOURCE_LOCK name])
 # Test cases tagged [serial] run with nothing beside them.
@@ -43,11 +74,11 @@ function(hf_sandbox_discover target)
 endfunction()
 
 # hf_sandbox_test_suite(<name> PREFIX p [SOURCE_DIR d] [RESOURCE_LOCK r] [AGENT_OBJECTS]
-#                       [COMPONENTS c...] [LIBRARIES l...])
-# Makes hf_sandbox_<name>_tests when the folder has sources. It links core, curl and the COMPONENTS
-# that are available, each announced by HF_SANDBOX_HAS_<COMPONENT>=1.
+#                       [LIBRARIES l...])
+# Makes hf_sandbox_<name>_tests when the folder has sources. It links core and every transport that
+# is installed, each announced by HF_SANDBOX_HAS_<COMPONENT>=1.
 function(hf_sandbox_test_suite name)
-  cmake_parse_arguments(arg "AGENT_OBJECTS" "PREFIX;SOURCE_DIR;RESOURCE_LOCK" "COMPONENTS;LIBRARIES" ${ARGN})
+  cmake_parse_arguments(arg "AGENT_OBJECTS" "PREFIX;SOURCE_DIR;RESOURCE_LOCK" "LIBRARIES" ${ARGN})
   if(NOT arg_SOURCE_DIR)
     set(arg_SOURCE_DIR ${name})
   endif()
@@ -61,21 +92,15 @@ function(hf_sandbox_test_suite name)
   endif()
   set(target hf_sandbox_${name}_tests)
   add_executable(${target} ${sources} ${_support_sources})
-  target_link_libraries(${target} PRIVATE hf_sandbox_test_base Catch2::Catch2WithMain)
-  target_compile_definitions(${target} PRIVATE
-    "HF_SANDBOX_TEST_SOURCE_DIR=\"${PROJECT_SOURCE_DIR}\""
-    "HF_SANDBOX_TEST_BINARY_DIR=\"${PROJECT_BINARY_DIR}\"")
-  set(components core curl ${arg_COMPONENTS})
-  list(REMOVE_DUPLICATES components)
-  foreach(component IN LISTS components)
-    if(TARGET hf_sandbox_${component})
-      string(TOUPPER "${component}" upper)
-      target_link_libraries(${target} PRIVATE hf_sandbox::${component})
-      target_compile_definitions(${target} PRIVATE HF_SANDBOX_HAS_${upper}=1)
-    endif()
-  endforeach()
+  target_link_libraries(${target} PRIVATE Catch2::Catch2WithMain)
+  hf_sandbox_test_settings(${target})
   if(arg_AGENT_OBJECTS)
     target_link_libraries(${target} PRIVATE hf_sandbox_agent_objects)
+    if(TARGET hf_sandbox_test_pch)  # the agent's macros change Boost: a header of its own
+      target_precompile_headers(${target} PRIVATE ${_common_headers})
+    endif()
+  elseif(TARGET hf_sandbox_test_pch)
+    target_precompile_headers(${target} REUSE_FROM hf_sandbox_test_pch)
   endif()
   foreach(library IN LISTS arg_LIBRARIES)
     if(TARGET ${library})
@@ -85,8 +110,6 @@ function(hf_sandbox_test_suite name)
   if(TARGET hf_sandbox_agent)
     add_dependencies(${target} hf_sandbox_agent)
   endif()
-  hf_sandbox_precompile(${target})
-  hf_sandbox_developer_target(${target})
   set(lock "")
   if(arg_RESOURCE_LOCK)
     set(lock RESOURCE_LOCK ${arg_RESOURCE_LOCK})
