@@ -13,6 +13,7 @@
 #include <algorithm>
 #include <charconv>
 #include <chrono>
+#include <compare>
 #include <mutex>
 #include <optional>
 #include <string>

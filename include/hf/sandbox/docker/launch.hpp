@@ -278,7 +278,10 @@ class launch_attempt {
       }
       if (!sleep_until((std::min)(now + pause, deadline_), options_.stop))
         throw error(errc::cancelled, "the launch was cancelled", {.where = hop::docker});
-      pause = (std::min)(pause * 2, std::chrono::milliseconds(20));
+      // Mostly the agent is up within milliseconds of its start.
+      auto const longest =
+          std::chrono::milliseconds(now - started < std::chrono::seconds(1) ? 3 : 20);
+      pause = (std::min)(pause * 2, longest);
     }
   }
 
