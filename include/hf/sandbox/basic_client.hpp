@@ -15,7 +15,7 @@ namespace hf {
 /// `list`, so that connections are reused and lookups cached. Its members may be used from several
 /// threads.
 template <class Transport, class Launcher>
-requires launcher<Launcher, Transport>
+requires transport<Transport> && launcher<Launcher, Transport>
 class basic_client {
  public:
   using transport_type = Transport;

@@ -35,7 +35,7 @@ namespace hf {
 /// was created is terminated by its destructor, or at `std::exit` when it is alive then; one that
 /// was connected to is left running. A moved-from sandbox may only be assigned to or destroyed.
 template <class Transport, class Launcher>
-requires launcher<Launcher, Transport>
+requires transport<Transport> && launcher<Launcher, Transport>
 class basic_sandbox {
  public:
   using transport_type = Transport;

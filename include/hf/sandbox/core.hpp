@@ -3,6 +3,8 @@
 
 /// Everything that needs neither a transport nor a launcher of ours: nlohmann/json and OpenSSL's
 /// digests are the only third parties behind it.
+#include <hf/sandbox/any_launcher.hpp>
+#include <hf/sandbox/any_transport.hpp>
 #include <hf/sandbox/basic_client.hpp>
 #include <hf/sandbox/basic_sandbox.hpp>
 #include <hf/sandbox/command.hpp>

@@ -4,9 +4,15 @@
 #include <hf/sandbox/http/request.hpp>
 #include <hf/sandbox/http/response.hpp>
 
-#include <concepts>
+#include <type_traits>
 
 namespace hf {
+
+namespace detail {
+/// `void`; like the traits below for short diagnostics where std's concepts would unfold.
+template <class R>
+concept is_void = std::is_void_v<R>;
+}  // namespace detail
 
 /// Something that performs HTTP/1.1 requests.
 ///
@@ -39,9 +45,9 @@ namespace hf {
 ///
 /// Not required: HTTP/2, cookies, decompression, credentials in URLs.
 template <class T>
-concept transport = std::movable<T> &&
+concept transport = std::is_move_constructible_v<T> && std::is_move_assignable_v<T> &&
     requires(T& t, http::request const& rq, http::response_sink& sink) {
-  { t.send(rq, sink) } -> std::same_as<void>;
+  { t.send(rq, sink) } -> detail::is_void;
 };
 
 }  // namespace hf

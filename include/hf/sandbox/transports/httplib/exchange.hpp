@@ -185,9 +185,8 @@ class httplib_exchange {
       code = errc::request_timed_out;
       text = clock_.describe(origin);
     } else if (connecting) {
-      bool const tls = problem == httplib::Error::SSLConnection ||
-                       problem == httplib::Error::SSLLoadingCerts ||
-                       problem == httplib::Error::SSLServerVerification;
+      // Newer versions have more codes for this; all their texts begin the same.
+      bool const tls = httplib::to_string(problem).rfind("SSL", 0) == 0;
       code = tls ? errc::tls_failed : errc::connect_failed;
       text = origin + ": " + httplib::to_string(problem);
     }
