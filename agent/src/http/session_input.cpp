@@ -5,11 +5,14 @@
 #include <boost/asio/error.hpp>
 #include <boost/asio/post.hpp>
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <optional>
 #include <utility>
 
 namespace hf::agent {
@@ -31,7 +34,7 @@ struct splice_pipe {
   splice_pipe() {
     int ends[2];
     if (::pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0)
-      fail_connection(errno);
+      fail_file(errno);
     out.reset(ends[0]);
     in.reset(ends[1]);
     // More than the default is a favour of the kernel.
@@ -73,6 +76,67 @@ void drain_pipe_into(int pipe, int fd, std::uint64_t offset, std::size_t size) {
       fail_file(EIO);
     size -= static_cast<std::size_t>(n);
   }
+}
+
+// What `splice_into_file` did.
+struct received_part {
+  // Taken from the socket, also when the file did not take it.
+  std::uint64_t bytes = 0;
+  // 0, EAGAIN, or what went wrong with the connection.
+  int error = 0;
+  bool ended = false;
+  std::optional<file_error> refused = {};
+};
+
+// How long an empty socket is waited for here. A caller that keeps up is served without a detour
+// over the event loop; one that does not soon gives the thread free.
+constexpr int quick_caller_ms = 10;
+
+// Moves up to `length` bytes from the socket into the file while there are some; runs on a thread
+// where waiting for a disk hurts nobody.
+received_part splice_into_file(int socket, splice_pipe const& through, int fd, std::uint64_t offset,
+                               std::uint64_t length) {
+  received_part got;
+  // Others wait for this thread, too.
+  length = (std::min)(length, std::uint64_t(1) << 24);
+  std::size_t held = 0;
+  auto const empty_pipe = [&] {
+    auto const size = std::exchange(held, 0);
+    if (size > 0)
+      drain_pipe_into(through.out.get(), fd, offset + got.bytes - size, size);
+  };
+  try {
+    while (got.bytes < length) {
+      auto const wanted =
+          static_cast<std::size_t>((std::min)(length - got.bytes, (std::uint64_t(1) << 20) - held));
+      ssize_t const n = ::splice(socket, nullptr, through.in.get(), nullptr, wanted,
+                                 SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+      if (n > 0) {
+        got.bytes += static_cast<std::uint64_t>(n);
+        held += static_cast<std::size_t>(n);
+        if (held == std::size_t(1) << 20)
+          empty_pipe();
+        continue;
+      }
+      if (n < 0 && errno == EINTR)
+        continue;
+      got.ended = n == 0;
+      got.error = n == 0 ? 0 : errno == EWOULDBLOCK ? EAGAIN : errno;
+      if (got.error != EAGAIN)
+        break;
+      // Nothing to read, or the pipe is full.
+      pollfd more{socket, POLLIN, 0};
+      if (held > 0)
+        empty_pipe();
+      else if (::poll(&more, 1, quick_caller_ms) != 1)
+        break;
+      got.error = 0;
+    }
+    empty_pipe();
+  } catch (file_error const& error) {
+    got.refused = error;
+  }
+  return got;
 }
 
 }  // namespace
@@ -227,33 +291,23 @@ asio::awaitable<std::uint64_t> session::receive_into_file(int fd, std::uint64_t 
     body_left_ -= n;
   }
   if (!body_complete()) {
-    splice_pipe through;
+    splice_pipe const through;
     while (!body_complete()) {
-      auto const wanted = static_cast<std::size_t>((std::min)(body_left_, std::uint64_t(1) << 20));
-      std::size_t moved = 0;
-      while (moved < wanted) {
-        ssize_t const n = ::splice(stream_.fd(), nullptr, through.in.get(), nullptr, wanted - moved,
-                                   SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
-        if (n > 0) {
-          moved += static_cast<std::size_t>(n);
-          continue;
-        }
-        if (n == 0)
-          throw boost::system::system_error(asio::error::eof);
-        if (errno == EINTR)
-          continue;
-        if (errno != EAGAIN && errno != EWOULDBLOCK)
-          fail_connection(errno);
-        // Nothing to read, or the pipe is full.
-        if (moved > 0)
-          break;
+      int const socket = stream_.fd();
+      auto const left = body_left_;
+      auto const got = co_await run_blocking(pool, [socket, &through, fd, offset, left] {
+        return splice_into_file(socket, through, fd, offset, left);
+      });
+      body_left_ -= got.bytes;
+      offset += got.bytes;
+      if (got.refused)
+        throw file_error(*got.refused);
+      if (got.ended)
+        throw boost::system::system_error(asio::error::eof);
+      if (got.error == EAGAIN)
         co_await stream_.wait_readable(stream::clock::now() + owner_.options().allowed.body);
-      }
-      int const pipe = through.out.get();
-      body_left_ -= moved;
-      co_await run_blocking(
-          pool, [pipe, fd, offset, moved] { drain_pipe_into(pipe, fd, offset, moved); });
-      offset += moved;
+      else if (got.error != 0)
+        fail_connection(got.error);
     }
   }
   watch();

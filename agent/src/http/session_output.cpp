@@ -8,6 +8,7 @@
 #include <boost/asio/error.hpp>
 #include <boost/asio/post.hpp>
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -40,7 +41,12 @@ struct sent_part {
   bool file_ended = false;
 };
 
-// Sends until the socket is full; runs on a thread where waiting for a disk hurts nobody.
+// How long a full socket is waited for here. A reader that keeps up is served without a detour over
+// the event loop, which would cost half as much again; one that does not soon gives the thread
+// free.
+constexpr int quick_reader_ms = 10;
+
+// Sends until the socket stays full; runs on a thread where waiting for a disk hurts nobody.
 sent_part send_until_full(int socket, int fd, std::uint64_t offset, std::uint64_t length) {
   sent_part sent;
   while (sent.bytes < length) {
@@ -62,7 +68,10 @@ sent_part send_until_full(int socket, int fd, std::uint64_t offset, std::uint64_
     if (errno == EINTR)
       continue;
     sent.error = errno == EWOULDBLOCK ? EAGAIN : errno;
-    break;
+    pollfd room{socket, POLLOUT, 0};
+    if (sent.error != EAGAIN || ::poll(&room, 1, quick_reader_ms) != 1)
+      break;
+    sent.error = 0;
   }
   return sent;
 }
