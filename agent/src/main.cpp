@@ -102,6 +102,8 @@ int run_agent(int argc, char** argv) {
   facts.idle_timeout = settings.idle_timeout;
   facts.lifetime = settings.lifetime;
   facts.allowed = settings.allowed;
+  facts.features["info"] = true;
+  facts.features["instance"] = true;
   add_info_routes(routes, shared, facts);
   add_proxy_routes(routes, shared);
   exec_service exec(shared, settings.exec);
