@@ -24,15 +24,19 @@ class any_launcher {
   requires(!std::same_as<L, any_launcher>) && launcher<L, any_transport> any_launcher(L held)
       : held_(std::make_unique<holder<L>>(std::move(held))) {}
 
+  /// Starts a machine with the launcher inside.
   instance launch(any_transport& through, launch_options const& options) {
     return held_->launch(through, options);
   }
+  /// Looks at one machine.
   instance inspect(any_transport& through, std::string const& id) {
     return held_->inspect(through, id);
   }
+  /// Lists the machines that carry the labels.
   std::vector<instance> list(any_transport& through, label_filter const& filter) {
     return held_->list(through, filter);
   }
+  /// Ends a machine.
   void stop(any_transport& through, std::string const& id) {
     held_->stop(through, id, end_reason::user);
   }
@@ -40,6 +44,7 @@ class any_launcher {
   void stop(any_transport& through, std::string const& id, end_reason reason) {
     held_->stop(through, id, reason);
   }
+  /// The tail of what a machine printed.
   std::string logs(any_transport& through, std::string const& id) {
     return held_->logs(through, id);
   }

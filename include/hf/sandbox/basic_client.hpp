@@ -18,16 +18,21 @@ template <class Transport, class Launcher>
 requires transport<Transport> && launcher<Launcher, Transport>
 class basic_client {
  public:
+  /// The transport.
   using transport_type = Transport;
+  /// The launcher.
   using launcher_type = Launcher;
 
+  /// A client that owns this launcher and this transport.
   explicit basic_client(Launcher launcher = Launcher(), Transport transport = Transport())
       : transport_(std::move(transport)), launcher_(std::move(launcher)) {}
 
   basic_client(basic_client const&) = delete;
   basic_client& operator=(basic_client const&) = delete;
 
+  /// The transport that all calls go through.
   [[nodiscard]] Transport& transport() noexcept { return transport_; }
+  /// The launcher of all its sandboxes.
   [[nodiscard]] Launcher& launcher() noexcept { return launcher_; }
 
  private:

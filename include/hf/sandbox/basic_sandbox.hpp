@@ -38,10 +38,15 @@ template <class Transport, class Launcher>
 requires transport<Transport> && launcher<Launcher, Transport>
 class basic_sandbox {
  public:
+  /// The transport.
   using transport_type = Transport;
+  /// The launcher.
   using launcher_type = Launcher;
+  /// What several sandboxes share.
   using client_type = basic_client<Transport, Launcher>;
+  /// A background process of this sandbox.
   using process_type = basic_process<Transport>;
+  /// The files of this sandbox.
   using files_type = basic_files<Transport>;
 
   /// Starts a machine and waits until its agent answers. Throws `hf::error` (often `launch_error`)
@@ -119,7 +124,9 @@ class basic_sandbox {
                          filter);
   }
 
+  /// Takes the machine over.
   basic_sandbox(basic_sandbox&&) noexcept = default;
+  /// Ends the machine held so far, if it is owned, and takes the other over.
   basic_sandbox& operator=(basic_sandbox&& other) noexcept {
     if (this != &other) {
       end_quietly(end_reason::destructor);

@@ -231,6 +231,7 @@ struct run_handle {
 /// needs to go on, and what was captured so far.
 class run_interrupted : public error {
  public:
+  /// With the handle to go on with and the output so far.
   run_interrupted(errc code, std::string message, run_handle handle, std::string out,
                   std::string err, error_details details = {})
       : error(code, std::move(message), std::move(details)),

@@ -226,6 +226,7 @@ class error : public std::system_error {
       : std::system_error(make_error_code(code)),
         state_(std::make_shared<state const>(state{std::move(message), std::move(details)})) {}
 
+  /// One sentence for people, without any secret.
   [[nodiscard]] char const* what() const noexcept override { return state_->message.c_str(); }
   /// The code as the enumeration.
   [[nodiscard]] errc kind() const noexcept { return static_cast<errc>(code().value()); }

@@ -19,7 +19,9 @@ inline constexpr std::size_t parallel_transfer_streams = 16;
 
 /// How much of a transfer is done, in bytes. `total` is 0 while it is not known.
 struct transfer_progress {
+  /// Bytes that have been transferred.
   std::uint64_t done = 0;
+  /// Bytes in all.
   std::uint64_t total = 0;
 };
 

@@ -42,6 +42,7 @@ using wire::write_result;
 template <transport Transport>
 class basic_files {
  public:
+  /// The files behind this agent; made by `basic_sandbox::files`.
   explicit basic_files(std::shared_ptr<agent_client<Transport>> agent) : agent_(std::move(agent)) {}
 
   /// All entries of a directory, sorted by the bytes of their names; "." and ".." are not among

@@ -50,6 +50,7 @@ enum class signal_scope { process, group, tree };
 template <transport Transport>
 class basic_process {
  public:
+  /// The agent that it talks to.
   using agent_type = agent_client<Transport>;
 
   /// A handle for the process behind `handle.process_id`; made by `spawn` and `attach`.
@@ -169,11 +170,7 @@ class basic_process {
     rq.fields.set("Content-Type", "application/octet-stream");
     rq.body = std::string(bytes);
     auto const answer = agent_->call_idempotent("write input of " + id(), rq, 1u << 20);
-    auto const j = wire::json::parse(answer.body, nullptr, false);
-    if (j.is_object())
-      if (auto const it = j.find("offset"); it != j.end() && it->is_number_unsigned())
-        return it->template get<std::uint64_t>();
-    return offset + bytes.size();
+    return wire::accepted_input(answer.body).value_or(offset + bytes.size());
   }
 
  private:

@@ -5,8 +5,11 @@
 /// The version of the library, the agent and the packages: the only source, read by CMake too.
 /// Versions follow SemVer.
 
+/// The major version.
 #define HF_SANDBOX_VERSION_MAJOR 0
+/// The minor version.
 #define HF_SANDBOX_VERSION_MINOR 1
+/// The patch version.
 #define HF_SANDBOX_VERSION_PATCH 0
 
 /// The version as text, `major.minor.patch`.

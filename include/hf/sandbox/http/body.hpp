@@ -33,6 +33,7 @@ class body {
   body() = default;
   /// Bytes that are held.
   body(std::string text) : text_(std::move(text)), present_(true) {}
+  /// Bytes that are copied.
   body(char const* text) : body(std::string(text)) {}
   /// A reader, shared so that a request stays a value.
   body(std::shared_ptr<body_reader> reader) : reader_(std::move(reader)), present_(true) {}

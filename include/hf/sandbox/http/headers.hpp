@@ -24,18 +24,23 @@ namespace hf::http {
 
 /// One header field.
 struct header {
+  /// The name, as it was written.
   std::string name;
+  /// The value.
   std::string value;
 
+  /// Compares name and value byte by byte.
   friend bool operator==(header const&, header const&) = default;
 };
 
 /// Header fields in order; names are looked up without regard to case, repeats are kept.
 class headers {
  public:
+  /// Walks over the fields in their order.
   using const_iterator = std::vector<header>::const_iterator;
 
   headers() = default;
+  /// These fields in this order.
   headers(std::initializer_list<header> fields) : fields_(fields) {}
 
   /// Adds a field behind those that are there.
@@ -64,13 +69,19 @@ class headers {
   [[nodiscard]] std::string_view get(std::string_view name) const {
     return find(name).value_or(std::string_view());
   }
+  /// Whether there is such a field.
   [[nodiscard]] bool contains(std::string_view name) const { return find(name).has_value(); }
 
+  /// The first field.
   [[nodiscard]] const_iterator begin() const noexcept { return fields_.begin(); }
+  /// Behind the last field.
   [[nodiscard]] const_iterator end() const noexcept { return fields_.end(); }
+  /// Number of fields.
   [[nodiscard]] std::size_t size() const noexcept { return fields_.size(); }
+  /// Whether there is none.
   [[nodiscard]] bool empty() const noexcept { return fields_.empty(); }
 
+  /// Compares name and value byte by byte.
   friend bool operator==(headers const&, headers const&) = default;
 
  private:

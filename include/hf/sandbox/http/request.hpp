@@ -23,6 +23,7 @@ struct tls_settings {
   /// PEM file with the client certificate's private key.
   std::string key_file = {};
 
+  /// Compares all settings.
   friend bool operator==(tls_settings const&, tls_settings const&) = default;
 };
 

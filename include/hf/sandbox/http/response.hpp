@@ -11,14 +11,19 @@ namespace hf::http {
 
 /// Status line and fields of an answer.
 struct response_head {
+  /// The status code.
   int status = 0;
+  /// The header fields.
   headers fields = {};
 };
 
 /// A whole answer in memory.
 struct response {
+  /// The status code.
   int status = 0;
+  /// The header fields.
   headers fields = {};
+  /// The body.
   std::string body = {};
 };
 
@@ -32,7 +37,9 @@ enum class flow { more, stop };
 class response_sink {
  public:
   virtual ~response_sink() = default;
+  /// Takes the head, before any data.
   virtual flow on_head(response_head const& head) = 0;
+  /// Takes the next bytes of the body; they are gone when it returns.
   virtual flow on_data(std::span<std::byte const> data) = 0;
 };
 

@@ -22,14 +22,17 @@ namespace hf::http {
 /// Keeps a whole answer in memory; one that is larger than `limit` ends with `errc::too_large`.
 class buffer_sink : public response_sink {
  public:
+  /// Keeps at most `limit` bytes.
   explicit buffer_sink(std::uint64_t limit) : limit_(limit) {}
 
+  /// Takes the head.
   flow on_head(response_head const& head) override {
     answer_.status = head.status;
     answer_.fields = head.fields;
     return flow::more;
   }
 
+  /// Takes the next bytes.
   flow on_data(std::span<std::byte const> data) override {
     if (data.size() > limit_ - answer_.body.size()) {
       error_details details;
@@ -54,19 +57,23 @@ class buffer_sink : public response_sink {
 /// because it says what went wrong (what lies beyond the limit is dropped).
 class stream_sink : public response_sink {
  public:
+  /// What gets the body.
   using consumer = std::function<flow(std::span<std::byte const>)>;
+  /// What gets the head.
   using head_consumer = std::function<flow(response_head const&)>;
 
   /// `on_head` may be empty; it sees every head.
   stream_sink(consumer on_body, head_consumer on_head_seen = {}, std::size_t error_limit = 65536)
       : body_(std::move(on_body)), head_(std::move(on_head_seen)), error_limit_(error_limit) {}
 
+  /// Takes the head.
   flow on_head(response_head const& head) override {
     answer_.status = head.status;
     answer_.fields = head.fields;
     return head_ ? head_(head) : flow::more;
   }
 
+  /// Takes the next bytes.
   flow on_data(std::span<std::byte const> data) override {
     if (answer_.status >= 200 && answer_.status < 300)
       return body_(data);

@@ -18,30 +18,30 @@ concept is_void = std::is_void_v<R>;
 ///
 /// `send(request, sink)` must keep these rules; `tests/conformance/transport` checks each of them.
 ///
-///  1. It returns after the whole body was delivered or the sink said stop; otherwise it throws
-///     `hf::error` with `invalid_argument`, `unsupported`, `resolve_failed`, `connect_failed`,
-///     `tls_failed`, `request_timed_out`, `connection_lost`, `cancelled` or `protocol_error`, and
-///     `may_have_reached_peer()` tells whether any byte of the request may have reached the peer.
-///  2. A status >= 400 is an answer, not an error. 1xx heads are swallowed. Redirects are not
-///     followed. Nothing is sent twice once a byte of it may have been processed.
-///  3. `send` may be called from several threads at once on one object; connections are kept alive
-///     and pooled.
-///  4. An exception from the sink or from the body's reader ends the exchange and is rethrown
-///     unchanged.
-///  5. `connect_timeout` bounds connecting, `stall_timeout` silence in both directions, `deadline`
-///     the whole call; all three report `request_timed_out`. `stop` cancels.
-///  6. Bodies go out with `Content-Length`, never with `Expect: 100-continue`.
-///  7. `unix_socket` is honoured or refused with `errc::unsupported`.
-///  8. TLS verifies peer and host name, always, and sends SNI.
-///  9. Memory use does not grow with a body. Of the environment only the proxy variables
-///     (`http_proxy`, `https_proxy`, `all_proxy`, `no_proxy`, and in capitals all but HTTP_PROXY)
-///     are read.
+/// 1. It returns after the whole body was delivered or the sink said stop; otherwise it throws
+///    `hf::error` with `invalid_argument`, `unsupported`, `resolve_failed`, `connect_failed`,
+///    `tls_failed`, `request_timed_out`, `connection_lost`, `cancelled` or `protocol_error`, and
+///    `may_have_reached_peer()` tells whether any byte of the request may have reached the peer.
+/// 2. A status >= 400 is an answer, not an error. 1xx heads are swallowed. Redirects are not
+///    followed. Nothing is sent twice once a byte of it may have been processed.
+/// 3. `send` may be called from several threads at once on one object; connections are kept alive
+///    and pooled.
+/// 4. An exception from the sink or from the body's reader ends the exchange and is rethrown
+///    unchanged.
+/// 5. `connect_timeout` bounds connecting, `stall_timeout` silence in both directions, `deadline`
+///    the whole call; all three report `request_timed_out`. `stop` cancels.
+/// 6. Bodies go out with `Content-Length`, never with `Expect: 100-continue`.
+/// 7. `unix_socket` is honoured or refused with `errc::unsupported`.
+/// 8. TLS verifies peer and host name, always, and sends SNI.
+/// 9. Memory use does not grow with a body. Of the environment only the proxy variables
+///    (`http_proxy`, `https_proxy`, `all_proxy`, `no_proxy`, and in capitals all but HTTP_PROXY)
+///    are read.
 /// 10. `localhost` and names below it are the loopback interface, without DNS; Host and SNI stay as
-///     written. Loopback hosts and unix sockets never go through a proxy.
+///    written. Loopback hosts and unix sockets never go through a proxy.
 /// 11. Cancellation takes effect within 100 ms; while resolving or connecting a transport may take
-///     until `connect_timeout`, if its traits say so.
+///    until `connect_timeout`, if its traits say so.
 /// 12. A method that is not a token, and CR, LF or NUL in a URL, a field's name or its value, are
-///     `errc::invalid_argument`, and nothing is sent.
+///    `errc::invalid_argument`, and nothing is sent.
 ///
 /// Not required: HTTP/2, cookies, decompression, credentials in URLs.
 template <class T>

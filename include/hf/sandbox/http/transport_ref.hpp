@@ -15,7 +15,8 @@ namespace hf::http {
 /// transport's type is compiled once. The transport has to outlive it; copies refer to the same one.
 class transport_ref {
  public:
-  // The concept itself would ask whether this class converts to itself.
+  /// Refers to `through`, which must outlive it. (The concept itself would ask whether this class
+  /// converts to itself.)
   template <class T>
     requires(!std::is_const_v<T> && !std::is_same_v<T, transport_ref>)
   transport_ref(T& through) noexcept

@@ -33,6 +33,7 @@ namespace hf {
 /// through it from a thread (see `hf_jobs_options::telemetry`); `basic_client` sees to that.
 class hf_jobs_launcher {
  public:
+  /// With these settings.
   explicit hf_jobs_launcher(hf_jobs_options options = {})
       : state_(std::make_unique<state>(std::move(options))) {}
 

@@ -21,9 +21,11 @@ enum class phase { starting, running, ended };
 struct instance {
   /// The launcher's id for the machine; what `connect` takes.
   std::string id = {};
+  /// Where it is in its life.
   hf::phase phase = hf::phase::starting;
   /// How to reach the agent; nothing while that is not known or the machine has ended.
   std::optional<hf::endpoint> endpoint = {};
+  /// Its labels.
   std::map<std::string, std::string> labels = {};
   /// What the launcher says about the state, for people.
   std::string message = {};

@@ -35,6 +35,7 @@ namespace hf {
 /// LANG and TZ from the creator, nothing else. Members may be called from several threads at once.
 class process_launcher {
  public:
+  /// With these settings.
   explicit process_launcher(process_launcher_options options = {})
       : core_(std::make_shared<core>(std::move(options))) {}
 

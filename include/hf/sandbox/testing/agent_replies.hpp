@@ -14,6 +14,7 @@ namespace hf::testing {
 /// `expect("POST", "/v1/exec").reply_with(exec_reply("2\n"))`, or to build other answers from.
 class exec_reply {
  public:
+  /// A run that printed this and ended with this code.
   explicit exec_reply(std::string out = {}, std::string err = {}, int exit_code = 0)
       : out_(std::move(out)), err_(std::move(err)), exit_code_(exit_code) {}
 

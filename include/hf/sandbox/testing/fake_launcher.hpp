@@ -26,6 +26,7 @@ class fake_launcher {
   /// The endpoint of machines, by id; by default "http://<id>.localhost" with a made-up token.
   using endpoint_maker = std::function<endpoint(std::string const& id)>;
 
+  /// Machines whose endpoint `where` makes.
   explicit fake_launcher(endpoint_maker where = {}) : state_(std::make_shared<state>()) {
     state_->where = where ? std::move(where) : [](std::string const& id) {
       endpoint made;
@@ -72,6 +73,7 @@ class fake_launcher {
     return n;
   }
 
+  /// "Starts" a machine.
   template <transport T>
   instance launch(T&, launch_options const& options) {
     std::lock_guard const lock(state_->mutex);
@@ -86,11 +88,13 @@ class fake_launcher {
     state_->machines[machine.id] = machine;
     return machine;
   }
+  /// Looks at one machine.
   template <transport T>
   instance inspect(T&, std::string const& id) {
     std::lock_guard const lock(state_->mutex);
     return find(id);
   }
+  /// Lists the machines that carry the labels.
   template <transport T>
   std::vector<instance> list(T&, label_filter const& filter) {
     std::lock_guard const lock(state_->mutex);
@@ -106,6 +110,7 @@ class fake_launcher {
     }
     return out;
   }
+  /// Ends a machine.
   template <transport T>
   void stop(T&, std::string const& id) {
     std::lock_guard const lock(state_->mutex);
@@ -115,6 +120,7 @@ class fake_launcher {
     machine.endpoint.reset();
     machine.message = "stopped";
   }
+  /// What the machine "printed".
   template <transport T>
   std::string logs(T&, std::string const& id) {
     std::lock_guard const lock(state_->mutex);

@@ -39,8 +39,10 @@ enum class fault {
 template <transport Inner>
 class fault_transport {
  public:
+  /// Those of the transport inside.
   static constexpr transport_traits traits = traits_of<Inner>();
 
+  /// Faults before and behind `inner`.
   explicit fault_transport(Inner inner = Inner())
       : state_(std::make_shared<state>(std::move(inner))) {}
 
@@ -68,6 +70,7 @@ class fault_transport {
     std::lock_guard const lock(state_->mutex);
     return state_->steps;
   }
+  /// The transport inside.
   [[nodiscard]] Inner& inner() noexcept { return state_->inner; }
 
   /// Performs one request through the inner transport, with the planned fault.

@@ -31,12 +31,14 @@ namespace hf::testing {
 template <transport Inner>
 class recording_transport {
  public:
+  /// Those of the transport inside.
   static constexpr transport_traits traits = traits_of<Inner>();
 
   /// Writes a new tape; throws `errc::io_error` when the file cannot be written.
   explicit recording_transport(std::filesystem::path const& file, Inner inner = Inner())
       : state_(std::make_shared<state>(file, std::move(inner))) {}
 
+  /// The transport inside.
   [[nodiscard]] Inner& inner() noexcept { return state_->inner; }
 
   /// Performs one request through the inner transport.

@@ -33,6 +33,7 @@ namespace hf::testing {
 /// thrown again. Copies share one tape. Safe to use from several threads.
 class replay_transport {
  public:
+  /// What it can do.
   static constexpr transport_traits traits{.name = "replay"};
 
   /// Reads a tape; throws `errc::not_found` without one, `errc::invalid_argument` for a malformed

@@ -20,14 +20,19 @@ namespace hf::testing {
 
 /// A request that reached a test double, with its body read.
 struct seen_request {
+  /// The method.
   std::string method = {};
+  /// The whole URL.
   std::string url = {};
   /// Path without the query.
   std::string path = {};
   /// What follows the question mark, as it was sent.
   std::string query = {};
+  /// The header fields.
   http::headers fields = {};
+  /// The body.
   std::string body = {};
+  /// The unix socket, if one was named.
   std::string unix_socket = {};
 };
 
@@ -62,6 +67,7 @@ struct seen_request {
 /// any, the answer is an empty 200. The members return the expectation, for chaining.
 class expectation {
  public:
+  /// The method.
   expectation(std::string method, std::string pattern)
       : method_(std::move(method)), pattern_(std::move(pattern)) {}
 

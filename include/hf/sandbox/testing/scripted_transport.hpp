@@ -35,6 +35,7 @@ namespace hf::testing {
 /// several threads; independent of any test framework.
 class scripted_transport {
  public:
+  /// What it can do.
   static constexpr transport_traits traits{.name = "scripted"};
 
   /// Expects a request. `method` may be "*"; `pattern` is "/path", "/path?query" or a whole URL, in

@@ -37,6 +37,7 @@ namespace hf {
 /// host name is looked up. A moved-from transport can only be destroyed or assigned to.
 class beast_transport {
  public:
+  /// What it can and cannot do.
   static constexpr transport_traits traits {
     .name = "beast",
 #if !defined(BOOST_ASIO_HAS_LOCAL_SOCKETS)
@@ -45,6 +46,7 @@ class beast_transport {
   };
 
   beast_transport() : beast_transport(transport_options{}) {}
+  /// With these settings.
   explicit beast_transport(transport_options options)
       : state_(std::make_unique<state>(std::move(options))) {}
 

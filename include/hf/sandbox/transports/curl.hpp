@@ -25,6 +25,7 @@ namespace hf {
 /// knows. A moved-from transport can only be destroyed or assigned to.
 class curl_transport {
  public:
+  /// What it can and cannot do.
   static constexpr transport_traits traits{.name = "curl"};
 
   curl_transport() : curl_transport(transport_options{}) {}

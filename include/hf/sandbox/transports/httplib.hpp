@@ -33,6 +33,7 @@ namespace hf {
 /// with a deadline costs a thread. A moved-from transport can only be destroyed or assigned to.
 class httplib_transport {
  public:
+  /// What it can and cannot do.
   static constexpr transport_traits traits {
     .name = "httplib",
 #if defined(_WIN32)
@@ -44,6 +45,7 @@ class httplib_transport {
   };
 
   httplib_transport() : httplib_transport(transport_options{}) {}
+  /// With these settings.
   explicit httplib_transport(transport_options options)
       : state_(std::make_unique<state>(std::move(options))) {}
 
