@@ -48,8 +48,8 @@ int copy_content(int from, int to, std::uint64_t size) {
     return errno;
   std::uint64_t done = 0;
   while (done < size) {
-    auto in = static_cast<off64_t>(done);
-    auto out = static_cast<off64_t>(done);
+    auto in = static_cast<off_t>(done);
+    auto out = static_cast<off_t>(done);
     auto const want = static_cast<std::size_t>((std::min<std::uint64_t>)(1u << 30, size - done));
     ssize_t const n = ::copy_file_range(from, &in, to, &out, want, 0);
     if (n < 0 && errno == EINTR)
