@@ -68,6 +68,9 @@ TEST_CASE("a malformed setting is an error at start, naming it", "[config]") {
            {"SBX_MAX_CONNECTIONS", "0"},
            {"SBX_MAX_CONNECTIONS", "-5"},
            {"SBX_MAX_CONNECTIONS", "many"},
+           {"SBX_LIFETIME", "0"},
+           {"SBX_LIFETIME", "soon"},
+           {"SBX_ENV_FILE", "/nonexistent/file"},
            {"SBX_CAPACITY", "0"},
            {"SBX_HOST_MODE", "1"}}) {
     INFO(name << "=" << value);
