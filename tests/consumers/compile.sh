@@ -24,9 +24,15 @@ gxx() {
   if [ -n "${CXX:-}" ]; then echo "$CXX"; elif command -v g++-12 >/dev/null; then echo g++-12; else echo g++; fi
 }
 
-# The headers that a program without Boost and httplib can include.
+# The headers that a program without Boost and httplib can include: those that users name, and at
+# full scale all of them.
 client_headers() {
-  (cd "$include" && find hf -name '*.hpp' ! -name 'beast*' ! -name 'httplib*' ! -path '*/beast/*' ! -path '*/httplib/*' | LC_ALL=C sort)
+  local depth=(-path '*/http/*' -o -path 'hf/*' ! -path 'hf/sandbox/*/*' -o -path 'hf/sandbox/launchers/*.hpp' -o -path 'hf/sandbox/transports/*.hpp' ! -path 'hf/sandbox/transports/*/*')
+  if [ "${HF_SANDBOX_TEST_SCALE:-}" = full ]; then
+    depth=(-true)
+  fi
+  (cd "$include" && find hf -name '*.hpp' ! -name 'beast*' ! -name 'httplib*' ! -path '*/beast/*' ! -path '*/httplib/*' \
+    \( "${depth[@]}" \) | LC_ALL=C sort)
 }
 
 case $check in
@@ -67,6 +73,7 @@ case $check in
   # Every header on its own, some at a time.
   headers_alone)
     compiler=$(gxx)
+    echo "$(client_headers | wc -l) headers"
     client_headers | xargs -P 2 -I{} sh -c \
       "echo '#include <{}>' | '$compiler' -std=c++20 ${warnings[*]} -fsyntax-only -I'$include' -x c++ - || { echo 'alone: {}'; exit 255; }"
     ;;
