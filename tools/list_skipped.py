@@ -9,7 +9,7 @@ import xml.etree.ElementTree as ElementTree
 def reason(case):
     output = case.findtext("system-out") or ""
     # Catch2's report of SKIP(), or a script's line.
-    found = re.search(r"SKIPPED:\nexplicitly with message:\n\s*(.+)|^Skipped: (.+)$", output, re.M)
+    found = re.search(r"SKIPPED:\nexplicitly with message:\n\s*(.+)|^[Ss]kipped: (.+)$", output, re.M)
     if found:
         return (found.group(1) or found.group(2)).strip()
     return "no reason given"
