@@ -85,6 +85,7 @@ class body {
   body() = default;
   /// Bytes that are held.
   body(std::string text) : text_(std::move(text)), present_(true) {}
+  /// Bytes that are copied.
   body(char const* text) : body(std::string(text)) {}
   /// A reader, shared so that a request stays a value.
   body(std::shared_ptr<body_reader> reader) : reader_(std::move(reader)), present_(true) {}
@@ -137,18 +138,23 @@ namespace hf::http {
 
 /// One header field.
 struct header {
+  /// The name, as it was written.
   std::string name;
+  /// The value.
   std::string value;
 
+  /// Compares name and value byte by byte.
   friend bool operator==(header const&, header const&) = default;
 };
 
 /// Header fields in order; names are looked up without regard to case, repeats are kept.
 class headers {
  public:
+  /// Walks over the fields in their order.
   using const_iterator = std::vector<header>::const_iterator;
 
   headers() = default;
+  /// These fields in this order.
   headers(std::initializer_list<header> fields) : fields_(fields) {}
 
   /// Adds a field behind those that are there.
@@ -177,13 +183,19 @@ class headers {
   [[nodiscard]] std::string_view get(std::string_view name) const {
     return find(name).value_or(std::string_view());
   }
+  /// Whether there is such a field.
   [[nodiscard]] bool contains(std::string_view name) const { return find(name).has_value(); }
 
+  /// The first field.
   [[nodiscard]] const_iterator begin() const noexcept { return fields_.begin(); }
+  /// Behind the last field.
   [[nodiscard]] const_iterator end() const noexcept { return fields_.end(); }
+  /// Number of fields.
   [[nodiscard]] std::size_t size() const noexcept { return fields_.size(); }
+  /// Whether there is none.
   [[nodiscard]] bool empty() const noexcept { return fields_.empty(); }
 
+  /// Compares name and value byte by byte.
   friend bool operator==(headers const&, headers const&) = default;
 
  private:
@@ -216,6 +228,7 @@ struct tls_settings {
   /// PEM file with the client certificate's private key.
   std::string key_file = {};
 
+  /// Compares all settings.
   friend bool operator==(tls_settings const&, tls_settings const&) = default;
 };
 
@@ -258,14 +271,19 @@ namespace hf::http {
 
 /// Status line and fields of an answer.
 struct response_head {
+  /// The status code.
   int status = 0;
+  /// The header fields.
   headers fields = {};
 };
 
 /// A whole answer in memory.
 struct response {
+  /// The status code.
   int status = 0;
+  /// The header fields.
   headers fields = {};
+  /// The body.
   std::string body = {};
 };
 
@@ -279,7 +297,9 @@ enum class flow { more, stop };
 class response_sink {
  public:
   virtual ~response_sink() = default;
+  /// Takes the head, before any data.
   virtual flow on_head(response_head const& head) = 0;
+  /// Takes the next bytes of the body; they are gone when it returns.
   virtual flow on_data(std::span<std::byte const> data) = 0;
 };
 
@@ -297,41 +317,46 @@ class response_sink {
 
 namespace hf {
 
+namespace detail {
+/// `void`; like the traits below for short diagnostics where std's concepts would unfold.
+template <class R>
+concept is_void = std::is_void_v<R>;
+}  // namespace detail
+
 /// Something that performs HTTP/1.1 requests.
 ///
 /// `send(request, sink)` must keep these rules; `tests/conformance/transport` checks each of them.
 ///
-///  1. It returns after the whole body was delivered or the sink said stop; otherwise it throws
-///     `hf::error` with `invalid_argument`, `unsupported`, `resolve_failed`, `connect_failed`,
-///     `tls_failed`, `request_timed_out`, `connection_lost`, `cancelled` or `protocol_error`, and
-///     `may_have_reached_peer()` tells whether any byte of the request may have reached the peer.
-///  2. A status >= 400 is an answer, not an error. 1xx heads are swallowed. Redirects are not
-///     followed. Nothing is sent twice once a byte of it may have been processed.
-///  3. `send` may be called from several threads at once on one object; connections are kept alive
-///     and pooled.
-///  4. An exception from the sink or from the body's reader ends the exchange and is rethrown
-///     unchanged.
-///  5. `connect_timeout` bounds connecting, `stall_timeout` silence in both directions, `deadline`
-///     the whole call; all three report `request_timed_out`. `stop` cancels.
-///  6. Bodies go out with `Content-Length`, never with `Expect: 100-continue`.
-///  7. `unix_socket` is honoured or refused with `errc::unsupported`.
-///  8. TLS verifies peer and host name, always, and sends SNI.
-///  9. Memory use does not grow with a body. Of the environment only the proxy variables
-///     (`http_proxy`, `https_proxy`, `all_proxy`, `no_proxy`, and in capitals all but HTTP_PROXY)
-///     are read.
+/// 1. It returns after the whole body was delivered or the sink said stop; otherwise it throws
+///    `hf::error` with `invalid_argument`, `unsupported`, `resolve_failed`, `connect_failed`,
+///    `tls_failed`, `request_timed_out`, `connection_lost`, `cancelled` or `protocol_error`, and
+///    `may_have_reached_peer()` tells whether any byte of the request may have reached the peer.
+/// 2. A status >= 400 is an answer, not an error. 1xx heads are swallowed. Redirects are not
+///    followed. Nothing is sent twice once a byte of it may have been processed.
+/// 3. `send` may be called from several threads at once on one object; connections are kept alive
+///    and pooled.
+/// 4. An exception from the sink or from the body's reader ends the exchange and is rethrown
+///    unchanged.
+/// 5. `connect_timeout` bounds connecting, `stall_timeout` silence in both directions, `deadline`
+///    the whole call; all three report `request_timed_out`. `stop` cancels.
+/// 6. Bodies go out with `Content-Length`, never with `Expect: 100-continue`.
+/// 7. `unix_socket` is honoured or refused with `errc::unsupported`.
+/// 8. TLS verifies peer and host name, always, and sends SNI.
+/// 9. Memory use does not grow with a body. Of the environment only the proxy variables
+///    (`http_proxy`, `https_proxy`, `all_proxy`, `no_proxy`, and in capitals all but HTTP_PROXY)
+///    are read.
 /// 10. `localhost` and names below it are the loopback interface, without DNS; Host and SNI stay as
-///     written. Loopback hosts and unix sockets never go through a proxy.
+///    written. Loopback hosts and unix sockets never go through a proxy.
 /// 11. Cancellation takes effect within 100 ms; while resolving or connecting a transport may take
-///     until `connect_timeout`, if its traits say so.
+///    until `connect_timeout`, if its traits say so.
 /// 12. A method that is not a token, and CR, LF or NUL in a URL, a field's name or its value, are
-///     `errc::invalid_argument`, and nothing is sent.
+///    `errc::invalid_argument`, and nothing is sent.
 ///
 /// Not required: HTTP/2, cookies, decompression, credentials in URLs.
 template <class T>
 concept transport = std::is_move_constructible_v<T> && std::is_move_assignable_v<T> &&
     requires(T& t, http::request const& rq, http::response_sink& sink) {
-  t.send(rq, sink);
-  requires std::is_void_v<decltype(t.send(rq, sink))>;
+  { t.send(rq, sink) } -> detail::is_void;
 };
 
 }  // namespace hf
@@ -592,9 +617,11 @@ enum class phase { starting, running, ended };
 struct instance {
   /// The launcher's id for the machine; what `connect` takes.
   std::string id = {};
+  /// Where it is in its life.
   hf::phase phase = hf::phase::starting;
   /// How to reach the agent; nothing while that is not known or the machine has ended.
   std::optional<hf::endpoint> endpoint = {};
+  /// Its labels.
   std::map<std::string, std::string> labels = {};
   /// What the launcher says about the state, for people.
   std::string message = {};
@@ -659,15 +686,19 @@ class any_launcher {
   requires(!std::same_as<L, any_launcher>) && launcher<L, any_transport> any_launcher(L held)
       : held_(std::make_unique<holder<L>>(std::move(held))) {}
 
+  /// Starts a machine with the launcher inside.
   instance launch(any_transport& through, launch_options const& options) {
     return held_->launch(through, options);
   }
+  /// Looks at one machine.
   instance inspect(any_transport& through, std::string const& id) {
     return held_->inspect(through, id);
   }
+  /// Lists the machines that carry the labels.
   std::vector<instance> list(any_transport& through, label_filter const& filter) {
     return held_->list(through, filter);
   }
+  /// Ends a machine.
   void stop(any_transport& through, std::string const& id) {
     held_->stop(through, id, end_reason::user);
   }
@@ -675,6 +706,7 @@ class any_launcher {
   void stop(any_transport& through, std::string const& id, end_reason reason) {
     held_->stop(through, id, reason);
   }
+  /// The tail of what a machine printed.
   std::string logs(any_transport& through, std::string const& id) {
     return held_->logs(through, id);
   }
@@ -745,16 +777,21 @@ template <class Transport, class Launcher>
 requires transport<Transport> && launcher<Launcher, Transport>
 class basic_client {
  public:
+  /// The transport.
   using transport_type = Transport;
+  /// The launcher.
   using launcher_type = Launcher;
 
+  /// A client that owns this launcher and this transport.
   explicit basic_client(Launcher launcher = Launcher(), Transport transport = Transport())
       : transport_(std::move(transport)), launcher_(std::move(launcher)) {}
 
   basic_client(basic_client const&) = delete;
   basic_client& operator=(basic_client const&) = delete;
 
+  /// The transport that all calls go through.
   [[nodiscard]] Transport& transport() noexcept { return transport_; }
+  /// The launcher of all its sandboxes.
   [[nodiscard]] Launcher& launcher() noexcept { return launcher_; }
 
  private:
@@ -991,6 +1028,7 @@ class error : public std::system_error {
       : std::system_error(make_error_code(code)),
         state_(std::make_shared<state const>(state{std::move(message), std::move(details)})) {}
 
+  /// One sentence for people, without any secret.
   [[nodiscard]] char const* what() const noexcept override { return state_->message.c_str(); }
   /// The code as the enumeration.
   [[nodiscard]] errc kind() const noexcept { return static_cast<errc>(code().value()); }
@@ -1234,14 +1272,17 @@ namespace hf::http {
 /// Keeps a whole answer in memory; one that is larger than `limit` ends with `errc::too_large`.
 class buffer_sink : public response_sink {
  public:
+  /// Keeps at most `limit` bytes.
   explicit buffer_sink(std::uint64_t limit) : limit_(limit) {}
 
+  /// Takes the head.
   flow on_head(response_head const& head) override {
     answer_.status = head.status;
     answer_.fields = head.fields;
     return flow::more;
   }
 
+  /// Takes the next bytes.
   flow on_data(std::span<std::byte const> data) override {
     if (data.size() > limit_ - answer_.body.size()) {
       error_details details;
@@ -1266,19 +1307,23 @@ class buffer_sink : public response_sink {
 /// because it says what went wrong (what lies beyond the limit is dropped).
 class stream_sink : public response_sink {
  public:
+  /// What gets the body.
   using consumer = std::function<flow(std::span<std::byte const>)>;
+  /// What gets the head.
   using head_consumer = std::function<flow(response_head const&)>;
 
   /// `on_head` may be empty; it sees every head.
   stream_sink(consumer on_body, head_consumer on_head_seen = {}, std::size_t error_limit = 65536)
       : body_(std::move(on_body)), head_(std::move(on_head_seen)), error_limit_(error_limit) {}
 
+  /// Takes the head.
   flow on_head(response_head const& head) override {
     answer_.status = head.status;
     answer_.fields = head.fields;
     return head_ ? head_(head) : flow::more;
   }
 
+  /// Takes the next bytes.
   flow on_data(std::span<std::byte const> data) override {
     if (answer_.status >= 200 && answer_.status < 300)
       return body_(data);
@@ -1586,144 +1631,6 @@ class agent_client {
   std::string instance_;
 };
 }  // namespace hf
-#endif
-
-// hf/sandbox/agent/input_pump.hpp
-
-#ifndef HF_SANDBOX_AGENT_INPUT_PUMP_HPP
-#define HF_SANDBOX_AGENT_INPUT_PUMP_HPP
-#include <exception>
-#include <thread>
-namespace hf::detail {
-class text_reader final : public http::body_reader {
- public:
-  explicit text_reader(std::string const& text) : text_(text) {}
-  [[nodiscard]] std::uint64_t size() const override { return text_.size(); }
-  std::size_t read(std::span<std::byte> buffer) override {
-    auto const n = (std::min)(buffer.size(), text_.size() - at_);
-    std::copy_n(reinterpret_cast<std::byte const*>(text_.data()) + at_, n, buffer.data());
-    at_ += n;
-    return n;
-  }
-  void rewind() override { at_ = 0; }
- private:
-  std::string const& text_;
-  std::size_t at_ = 0;
-};
-class slice_reader final : public http::body_reader {
- public:
-  slice_reader(http::body_reader& source, std::uint64_t begin, std::uint64_t size)
-      : source_(source), begin_(begin), size_(size) {
-    rewind();
-  }
-  [[nodiscard]] std::uint64_t size() const override { return size_; }
-  std::size_t read(std::span<std::byte> buffer) override {
-    auto const n = static_cast<std::size_t>((std::min)(std::uint64_t{buffer.size()}, size_ - at_));
-    if (n == 0)
-      return 0;
-    auto const got = source_.read(buffer.first(n));
-    if (got == 0)
-      throw error(errc::invalid_argument, "an input reader is shorter than its size()");
-    at_ += got;
-    return got;
-  }
-  void rewind() override {
-    source_.rewind();
-    at_ = 0;
-    char scratch[16384];
-    for (std::uint64_t skip = begin_; skip > 0;) {
-      auto const n = static_cast<std::size_t>((std::min)(skip, std::uint64_t{sizeof scratch}));
-      auto const got = source_.read(std::as_writable_bytes(std::span(scratch, n)));
-      if (got == 0)
-        throw error(errc::invalid_argument, "an input reader is shorter than its size()");
-      skip -= got;
-    }
-  }
- private:
-  http::body_reader& source_;
-  std::uint64_t begin_;
-  std::uint64_t size_;
-  std::uint64_t at_ = 0;
-};
-template <transport Transport>
-class input_pump {
- public:
-  static constexpr std::uint64_t piece = 16u << 20;
-  input_pump(agent_client<Transport>& agent, http::body const& input, stop_source fail_run)
-      : agent_(agent), input_(input), fail_run_(std::move(fail_run)) {}
-  input_pump(input_pump const&) = delete;
-  input_pump& operator=(input_pump const&) = delete;
-  ~input_pump() { finish(); }
-  void start(std::string const& process_id) {
-    if (thread_.joinable())
-      return;
-    thread_ = std::thread([this, process_id] { run(process_id); });
-  }
-  void finish() {
-    done_.request_stop();
-    if (thread_.joinable())
-      thread_.join();
-  }
-  [[nodiscard]] std::exception_ptr const& failure() const noexcept { return failure_; }
- private:
-  void run(std::string const& id) {
-    try {
-      text_reader text(input_.text());
-      http::body_reader& source = input_.reader() != nullptr ? *input_.reader() : text;
-      std::uint64_t const total = source.size();
-      std::uint64_t offset = 0;
-      do {
-        auto const size = (std::min)(piece, total - offset);
-        if (!send_piece(id, source, offset, size, offset + size == total))
-          return;
-        offset += size;
-      } while (offset < total);
-    } catch (...) {
-      if (done_.get_token().stop_requested())
-        return;
-      failure_ = std::current_exception();
-      fail_run_.request_stop();
-    }
-  }
-  bool send_piece(std::string const& id, http::body_reader& source, std::uint64_t offset,
-                  std::uint64_t size, bool last) {
-    backoff pauses(std::chrono::milliseconds(50), std::chrono::milliseconds(2000));
-    for (;;) {
-      auto rq = agent_.make_request("POST", std::string(wire::processes_route) + "/" + id +
-                                                "/stdin?offset=" + std::to_string(offset) +
-                                                (last ? "&eof=1" : ""));
-      rq.fields.set("Content-Type", "application/octet-stream");
-      rq.body =
-          std::shared_ptr<http::body_reader>(std::make_shared<slice_reader>(source, offset, size));
-      rq.stop = done_.get_token();
-      try {
-        agent_.call("send input", rq, 1u << 20);
-        return true;
-      } catch (error const& e) {
-        if (done_.get_token().stop_requested())
-          return false;
-        if (e.http_status() == 404 || e.http_status() == 409 || e.http_status() == 410)
-          return false;
-        bool const passing =
-            e.http_status() == 0
-                ? e.kind() == errc::connection_lost || e.kind() == errc::connect_failed ||
-                      e.kind() == errc::request_timed_out || e.kind() == errc::protocol_error
-                : e.retry() == retry_advice::yes || e.http_status() == 408;
-        if (!passing)
-          throw;
-      }
-      if (!sleep_for(pauses.next(), done_.get_token()))
-        return false;
-    }
-  }
-  agent_client<Transport>& agent_;
-  http::body const& input_;
-  stop_source fail_run_;
-  stop_source done_;
-  std::exception_ptr failure_;
-  std::thread thread_;
-};
-}  // namespace hf::detail
 #endif
 
 // hf/sandbox/detail/base64.hpp
@@ -2045,6 +1952,573 @@ inline output_event output_from_json(json& j, output_stream stream) {
   return std::nullopt;
 }
 }  // namespace hf::wire
+#endif
+
+// hf/sandbox/wire/exec.hpp
+
+#ifndef HF_SANDBOX_WIRE_EXEC_HPP
+#define HF_SANDBOX_WIRE_EXEC_HPP
+namespace hf::wire {
+struct exec_request {
+  std::variant<std::string, std::vector<std::string>> cmd = {};
+  std::optional<bool> shell = {};
+  std::map<std::string, std::string> env = {};
+  std::optional<std::string> cwd = {};
+  std::optional<double> timeout = {};
+  std::optional<std::string> input = {};
+  bool input_stream = false;
+  bool background = false;
+  std::optional<std::string> tag = {};
+  int v = 1;
+  std::string op = {};
+  std::optional<double> linger = {};
+  std::optional<std::string> user = {};
+  std::map<std::string, std::uint64_t> rlimits = {};
+  std::optional<int> nice = {};
+  bool merge_stderr = false;
+  std::optional<std::uint64_t> max_output = {};
+};
+[[nodiscard]] inline json command_to_json(
+    std::variant<std::string, std::vector<std::string>> const& cmd) {
+  if (auto const* text = std::get_if<std::string>(&cmd))
+    return json(*text);
+  return json(std::get<std::vector<std::string>>(cmd));
+}
+[[nodiscard]] inline json exec_request_to_json(exec_request const& request) {
+  auto const checked = [](std::string const& text, char const* what) -> std::string const& {
+    if (!hf::detail::is_utf8(text))
+      throw error(errc::invalid_argument, std::string(what) + " is not valid UTF-8");
+    return text;
+  };
+  if (auto const* text = std::get_if<std::string>(&request.cmd))
+    checked(*text, "the command");
+  else
+    for (auto const& item : std::get<std::vector<std::string>>(request.cmd))
+      checked(item, "an item of the command");
+  json j = json::object();
+  j["cmd"] = command_to_json(request.cmd);
+  if (request.shell)
+    j["shell"] = *request.shell;
+  if (!request.env.empty()) {
+    json& env = j["env"] = json::object();
+    for (auto const& variable : request.env)
+      env[checked(variable.first, "a variable's name")] =
+          checked(variable.second, "a variable's value");
+  }
+  if (request.cwd)
+    j["cwd"] = checked(*request.cwd, "the working directory");
+  if (request.timeout)
+    j["timeout"] = *request.timeout;
+  if (request.input_stream) {
+    j["stdin"] = "stream";
+  } else if (request.input) {
+    if (hf::detail::is_utf8(*request.input) && !(request.v >= 2 && *request.input == "stream"))
+      j["stdin"] = *request.input;
+    else
+      j["stdin_b64"] = hf::detail::base64_encode(*request.input);
+  }
+  if (request.background)
+    j["background"] = true;
+  if (request.tag)
+    j["tag"] = checked(*request.tag, "the tag");
+  if (request.v != 1)
+    j["v"] = request.v;
+  if (!request.op.empty())
+    j["op"] = request.op;
+  if (request.linger)
+    j["linger"] = *request.linger;
+  if (request.user)
+    j["user"] = checked(*request.user, "the user");
+  if (!request.rlimits.empty())
+    j["rlimits"] = request.rlimits;
+  if (request.nice)
+    j["nice"] = *request.nice;
+  if (request.merge_stderr)
+    j["merge_stderr"] = true;
+  if (request.max_output)
+    j["max_output"] = *request.max_output;
+  return j;
+}
+[[nodiscard]] inline exec_request parse_exec_request(std::string_view body);
+namespace detail {
+[[noreturn]] inline void refuse(std::string message) {
+  throw error(errc::invalid_argument, std::move(message), {.where = hop::agent});
+}
+inline json parse_body(std::string_view body) {
+  constexpr int max_depth = 8;
+  auto const guard = [](int depth, json::parse_event_t event, json&) {
+    if (depth > max_depth &&
+        (event == json::parse_event_t::array_start || event == json::parse_event_t::object_start))
+      refuse("invalid JSON body: nested too deeply");
+    return true;
+  };
+  try {
+    return json::parse(body.begin(), body.end(), guard);
+  } catch (json::exception const& e) {
+    refuse(std::string("invalid JSON body: ") + e.what());
+  }
+}
+class member_reader {
+ public:
+  explicit member_reader(json& object) : object_(object) {}
+  json* find(char const* name) {
+    auto const it = object_.find(name);
+    return it == object_.end() || it->is_null() ? nullptr : &*it;
+  }
+  std::optional<std::string> text(char const* name) {
+    json* const value = find(name);
+    if (value == nullptr)
+      return std::nullopt;
+    if (!value->is_string())
+      refuse(quoted(name) + " must be a string");
+    return std::move(value->get_ref<std::string&>());
+  }
+  std::optional<std::string> kernel_text(char const* name) {
+    auto value = text(name);
+    if (value)
+      no_nul(*value, quoted(name));
+    return value;
+  }
+  std::optional<bool> flag(char const* name) {
+    json* const value = find(name);
+    if (value == nullptr)
+      return std::nullopt;
+    if (!value->is_boolean())
+      refuse(quoted(name) + " must be true or false");
+    return value->get<bool>();
+  }
+  std::optional<double> seconds(char const* name) {
+    json* const value = find(name);
+    if (value == nullptr)
+      return std::nullopt;
+    if (!value->is_number() || !(value->get<double>() >= 0))
+      refuse(quoted(name) + " must be a number of seconds, not negative");
+    double const longest = 1e9;
+    return (std::min)(value->get<double>(), longest);
+  }
+  std::optional<std::int64_t> integer(char const* name, std::int64_t low, std::int64_t high) {
+    json* const value = find(name);
+    if (value == nullptr)
+      return std::nullopt;
+    bool const fits =
+        value->is_number_integer() &&
+        (!value->is_number_unsigned() || value->get<std::uint64_t>() <= std::uint64_t{INT64_MAX});
+    if (!fits || value->get<std::int64_t>() < low || value->get<std::int64_t>() > high)
+      refuse(quoted(name) + " must be an integer from " + std::to_string(low) + " to " +
+             std::to_string(high));
+    return value->get<std::int64_t>();
+  }
+  std::optional<std::uint64_t> count(char const* name) {
+    json* const value = find(name);
+    if (value == nullptr)
+      return std::nullopt;
+    if (!value->is_number_unsigned())
+      refuse(quoted(name) + " must be an integer, not negative");
+    return value->get<std::uint64_t>();
+  }
+  static std::string quoted(std::string const& name) { return "'" + name + "'"; }
+  static void no_nul(std::string const& text, std::string const& what) {
+    if (text.find('\0') != std::string::npos)
+      refuse(what + " must not contain NUL");
+  }
+ private:
+  json& object_;
+};
+inline void parse_command(member_reader& members, exec_request& request) {
+  json* const cmd = members.find("cmd");
+  if (cmd == nullptr || !(cmd->is_string() || cmd->is_array()))
+    refuse("missing 'cmd' (string or array of strings)");
+  request.shell = members.flag("shell");
+  if (cmd->is_string()) {
+    if (request.shell && !*request.shell)
+      refuse("shell=false requires 'cmd' to be an array of strings");
+    auto& text = cmd->get_ref<std::string&>();
+    if (text.empty())
+      refuse("cmd must not be empty");
+    member_reader::no_nul(text, "cmd");
+    request.cmd = std::move(text);
+    return;
+  }
+  if (request.shell && *request.shell)
+    refuse("shell=true requires 'cmd' to be a string");
+  if (cmd->empty())
+    refuse("cmd array must not be empty");
+  std::vector<std::string> argv;
+  argv.reserve(cmd->size());
+  for (auto& item : *cmd) {
+    if (!item.is_string())
+      refuse("cmd array items must be strings");
+    member_reader::no_nul(item.get_ref<std::string&>(), "cmd array items");
+    argv.push_back(std::move(item.get_ref<std::string&>()));
+  }
+  request.cmd = std::move(argv);
+}
+inline void parse_environment(member_reader& members, exec_request& request) {
+  json* const env = members.find("env");
+  if (env == nullptr)
+    return;
+  if (!env->is_object())
+    refuse("'env' must be an object of strings");
+  for (auto it = env->begin(); it != env->end(); ++it) {
+    std::string const& name = it.key();
+    if (name.empty() || name.find('=') != std::string::npos || name.find('\0') != std::string::npos)
+      refuse("'env' has an invalid variable name");
+    if (!it->is_string())
+      refuse("'env' values must be strings: " + name);
+    member_reader::no_nul(it->get_ref<std::string&>(), "'env' value of " + name);
+    request.env.emplace(name, std::move(it->get_ref<std::string&>()));
+  }
+}
+inline void parse_input(member_reader& members, exec_request& request) {
+  auto text = members.text("stdin");
+  auto const encoded = members.text("stdin_b64");
+  if (text && encoded)
+    refuse("'stdin' and 'stdin_b64' exclude each other");
+  if (encoded) {
+    request.input = hf::detail::base64_decode(*encoded);
+    if (!request.input)
+      refuse("'stdin_b64' must be padded base64");
+  } else if (text && request.v >= 2 && *text == "stream") {
+    request.input_stream = true;
+  } else {
+    request.input = std::move(text);
+  }
+}
+inline void parse_limits(member_reader& members, exec_request& request) {
+  if (json* const user = members.find("user"); user != nullptr && user->is_number_unsigned())
+    request.user = std::to_string(user->get<std::uint64_t>());
+  else
+    request.user = members.kernel_text("user");
+  if (json* const limits = members.find("rlimits"); limits != nullptr) {
+    if (!limits->is_object())
+      refuse("'rlimits' must be an object of integers");
+    for (auto it = limits->begin(); it != limits->end(); ++it) {
+      if (!it->is_number_unsigned())
+        refuse("'rlimits' values must be integers, not negative: " + it.key());
+      request.rlimits.emplace(it.key(), it->get<std::uint64_t>());
+    }
+  }
+  if (auto const nice = members.integer("nice", -20, 19))
+    request.nice = static_cast<int>(*nice);
+  request.merge_stderr = members.flag("merge_stderr").value_or(false);
+  request.max_output = members.count("max_output");
+}
+}  // namespace detail
+[[nodiscard]] inline bool is_operation_id(std::string_view text) {
+  return text.size() == 32 && text.find_first_not_of("0123456789abcdefABCDEF") == text.npos;
+}
+inline exec_request parse_exec_request(std::string_view body) {
+  json j = detail::parse_body(body);
+  if (!j.is_object())
+    detail::refuse("missing 'cmd' (string or array of strings)");
+  detail::member_reader members(j);
+  exec_request request;
+  request.v = static_cast<int>(members.integer("v", 1, INT32_MAX).value_or(1));
+  detail::parse_command(members, request);
+  detail::parse_environment(members, request);
+  request.cwd = members.kernel_text("cwd");
+  request.timeout = members.seconds("timeout");
+  detail::parse_input(members, request);
+  request.background = members.flag("background").value_or(false);
+  request.tag = members.text("tag");
+  request.op = members.text("op").value_or("");
+  if (members.find("op") != nullptr && !is_operation_id(request.op))
+    detail::refuse("'op' must be 32 hexadecimal digits");
+  for (char& c : request.op)
+    if (c >= 'A' && c <= 'F')
+      c = static_cast<char>(c - 'A' + 'a');
+  request.linger = members.seconds("linger");
+  detail::parse_limits(members, request);
+  return request;
+}
+}  // namespace hf::wire
+#endif
+
+// hf/sandbox/wire/processes.hpp
+
+#ifndef HF_SANDBOX_WIRE_PROCESSES_HPP
+#define HF_SANDBOX_WIRE_PROCESSES_HPP
+namespace hf::wire {
+struct process_entry {
+  std::string id = {};
+  std::int64_t pid = 0;
+  json cmd = nullptr;
+  std::optional<std::string> tag = {};
+  std::int64_t started_at_ms = 0;
+  bool running = true;
+  std::optional<int> exit_code = {};
+};
+struct run_status {
+  std::string id = {};
+  std::int64_t pid = 0;
+  bool exited = false;
+  std::uint64_t first_seq = 1;
+  std::uint64_t last_seq = 0;
+  std::optional<exit_event> exit = {};
+};
+struct signal_request {
+  int signal = 15;
+  std::string scope = "process";
+};
+[[nodiscard]] inline json process_entry_to_json(process_entry const& entry) {
+  json j = {{"id", entry.id},
+            {"pid", entry.pid},
+            {"cmd", entry.cmd},
+            {"tag", nullptr},
+            {"started_at_ms", entry.started_at_ms},
+            {"running", entry.running},
+            {"exit_code", nullptr}};
+  if (entry.tag)
+    j["tag"] = *entry.tag;
+  if (entry.exit_code)
+    j["exit_code"] = *entry.exit_code;
+  return j;
+}
+[[nodiscard]] inline process_entry process_entry_from_json(json const& j) {
+  if (!j.is_object() || !j.contains("pid"))
+    throw error(errc::protocol_error, "the agent's process entry has no pid",
+                {.where = hop::agent, .may_have_reached_peer = true});
+  process_entry entry;
+  entry.pid = detail::event_integer(j, "pid").value_or(0);
+  if (auto const it = j.find("id"); it != j.end() && it->is_string())
+    entry.id = it->get<std::string>();
+  if (auto const it = j.find("cmd"); it != j.end())
+    entry.cmd = *it;
+  if (auto const it = j.find("tag"); it != j.end() && it->is_string())
+    entry.tag = it->get<std::string>();
+  entry.started_at_ms = detail::event_integer(j, "started_at_ms").value_or(0);
+  if (auto const it = j.find("running"); it != j.end() && it->is_boolean())
+    entry.running = it->get<bool>();
+  entry.exit_code = detail::event_small(j, "exit_code");
+  return entry;
+}
+[[nodiscard]] inline json run_status_to_json(run_status const& status) {
+  json j = {{"id", status.id},
+            {"pid", status.pid},
+            {"state", status.exited ? "exited" : "running"},
+            {"first_seq", status.first_seq},
+            {"last_seq", status.last_seq}};
+  if (status.exit)
+    j["exit"] = event_to_json(*status.exit);
+  return j;
+}
+[[nodiscard]] inline run_status run_status_from_json(json const& j) {
+  auto const state = j.is_object() ? j.find("state") : j.end();
+  if (state == j.end() || !state->is_string())
+    throw error(errc::protocol_error, "the agent's answer has no state",
+                {.where = hop::agent, .may_have_reached_peer = true});
+  run_status status;
+  if (auto const it = j.find("id"); it != j.end() && it->is_string())
+    status.id = it->get<std::string>();
+  status.pid = detail::event_integer(j, "pid").value_or(0);
+  status.exited = state->get_ref<std::string const&>() == "exited";
+  status.first_seq = detail::event_count(j, "first_seq");
+  status.last_seq = detail::event_count(j, "last_seq");
+  if (auto const it = j.find("exit"); it != j.end() && it->is_object())
+    status.exit = exit_from_json(*it);
+  if (status.exited && !status.exit)
+    throw error(errc::protocol_error, "the agent's answer has no exit",
+                {.where = hop::agent, .may_have_reached_peer = true});
+  return status;
+}
+[[nodiscard]] inline std::optional<std::uint64_t> accepted_input(std::string_view answer) {
+  auto const j = json::parse(answer, nullptr, false);
+  auto const it = j.is_object() ? j.find("accepted") : j.end();
+  if (!j.is_object() || it == j.end() || !it->is_number_unsigned())
+    return std::nullopt;
+  return it->get<std::uint64_t>();
+}
+[[nodiscard]] inline json signal_request_to_json(signal_request const& request) {
+  return {{"signal", request.signal}, {"scope", request.scope}};
+}
+[[nodiscard]] inline signal_request parse_signal_request(std::string_view body) {
+  json j = detail::parse_body(body);
+  if (!j.is_object())
+    detail::refuse("missing 'signal' (integer from 1 to 64)");
+  detail::member_reader members(j);
+  signal_request request;
+  auto const number = members.integer("signal", 1, 64);
+  if (!number)
+    detail::refuse("missing 'signal' (integer from 1 to 64)");
+  request.signal = static_cast<int>(*number);
+  request.scope = members.text("scope").value_or("process");
+  if (request.scope != "process" && request.scope != "group" && request.scope != "tree")
+    detail::refuse("'scope' must be process, group or tree");
+  return request;
+}
+}  // namespace hf::wire
+#endif
+
+// hf/sandbox/agent/input_pump.hpp
+
+#ifndef HF_SANDBOX_AGENT_INPUT_PUMP_HPP
+#define HF_SANDBOX_AGENT_INPUT_PUMP_HPP
+#include <exception>
+#include <thread>
+namespace hf::detail {
+class text_reader final : public http::body_reader {
+ public:
+  explicit text_reader(std::string const& text) : text_(text) {}
+  [[nodiscard]] std::uint64_t size() const override { return text_.size(); }
+  std::size_t read(std::span<std::byte> buffer) override {
+    auto const n = (std::min)(buffer.size(), text_.size() - at_);
+    std::copy_n(reinterpret_cast<std::byte const*>(text_.data()) + at_, n, buffer.data());
+    at_ += n;
+    return n;
+  }
+  void rewind() override { at_ = 0; }
+ private:
+  std::string const& text_;
+  std::size_t at_ = 0;
+};
+class slice_reader final : public http::body_reader {
+ public:
+  slice_reader(http::body_reader& source, std::uint64_t begin, std::uint64_t size)
+      : source_(source), begin_(begin), size_(size) {
+    rewind();
+  }
+  [[nodiscard]] std::uint64_t size() const override { return size_; }
+  std::size_t read(std::span<std::byte> buffer) override {
+    auto const n = static_cast<std::size_t>((std::min)(std::uint64_t{buffer.size()}, size_ - at_));
+    if (n == 0)
+      return 0;
+    auto const got = source_.read(buffer.first(n));
+    if (got == 0)
+      throw error(errc::invalid_argument, "an input reader is shorter than its size()");
+    at_ += got;
+    return got;
+  }
+  void rewind() override {
+    source_.rewind();
+    at_ = 0;
+    char scratch[16384];
+    for (std::uint64_t skip = begin_; skip > 0;) {
+      auto const n = static_cast<std::size_t>((std::min)(skip, std::uint64_t{sizeof scratch}));
+      auto const got = source_.read(std::as_writable_bytes(std::span(scratch, n)));
+      if (got == 0)
+        throw error(errc::invalid_argument, "an input reader is shorter than its size()");
+      skip -= got;
+    }
+  }
+ private:
+  http::body_reader& source_;
+  std::uint64_t begin_;
+  std::uint64_t size_;
+  std::uint64_t at_ = 0;
+};
+template <transport Transport>
+class input_pump {
+ public:
+  static constexpr std::uint64_t piece = 16u << 20;
+  input_pump(agent_client<Transport>& agent, http::body const& input, stop_source fail_run)
+      : agent_(agent), input_(input), fail_run_(std::move(fail_run)) {}
+  input_pump(input_pump const&) = delete;
+  input_pump& operator=(input_pump const&) = delete;
+  ~input_pump() { finish(); }
+  void start(std::string const& process_id) {
+    if (thread_.joinable())
+      return;
+    thread_ = std::thread([this, process_id] { run(process_id); });
+  }
+  void finish() {
+    done_.request_stop();
+    if (thread_.joinable())
+      thread_.join();
+  }
+  [[nodiscard]] std::exception_ptr const& failure() const noexcept { return failure_; }
+ private:
+  void run(std::string const& id) {
+    try {
+      text_reader text(input_.text());
+      http::body_reader& source = input_.reader() != nullptr ? *input_.reader() : text;
+      std::uint64_t const total = source.size();
+      std::uint64_t offset = 0;
+      backoff pauses = first_pauses();
+      for (;;) {
+        auto const size = (std::min)(piece, total - offset);
+        bool const last = offset + size == total;
+        auto const sent = attempt([&] { return send_piece(id, source, offset, size, last); });
+        if (sent.over || (sent.done && last))
+          return;
+        if (sent.done) {
+          offset += size;
+          pauses = first_pauses();
+          continue;
+        }
+        if (!sleep_for(pauses.next(), done_.get_token()))
+          return;
+        auto const asked = attempt([&] { return ask_accepted(id, offset); });
+        if (asked.over)
+          return;
+        if (asked.done && accepted_ > offset) {
+          offset = (std::min)(accepted_, total);
+          pauses = first_pauses();
+        }
+      }
+    } catch (...) {
+      if (done_.get_token().stop_requested())
+        return;
+      failure_ = std::current_exception();
+      fail_run_.request_stop();
+    }
+  }
+  struct outcome {
+    bool done = false;
+    bool over = false;
+  };
+  template <class Request>
+  outcome attempt(Request&& request) {
+    try {
+      request();
+      return {.done = true};
+    } catch (error const& e) {
+      if (done_.get_token().stop_requested())
+        return {.over = true};
+      if (e.http_status() == 404 || e.http_status() == 410)
+        return {.over = true};
+      bool const passing =
+          e.http_status() == 0
+              ? e.kind() == errc::connection_lost || e.kind() == errc::connect_failed ||
+                    e.kind() == errc::request_timed_out || e.kind() == errc::protocol_error
+              : e.retry() == retry_advice::yes || e.http_status() == 408 || e.http_status() == 409;
+      if (!passing)
+        throw;
+      return {};
+    }
+  }
+  [[nodiscard]] static backoff first_pauses() {
+    return backoff(std::chrono::milliseconds(50), std::chrono::milliseconds(2000));
+  }
+  [[nodiscard]] http::request input_request(std::string const& id, std::uint64_t offset, bool eof) {
+    auto rq = agent_.make_request("POST", std::string(wire::processes_route) + "/" + id +
+                                              "/stdin?offset=" + std::to_string(offset) +
+                                              (eof ? "&eof=1" : ""));
+    rq.fields.set("Content-Type", "application/octet-stream");
+    rq.stop = done_.get_token();
+    return rq;
+  }
+  void send_piece(std::string const& id, http::body_reader& source, std::uint64_t offset,
+                  std::uint64_t size, bool last) {
+    auto rq = input_request(id, offset, last);
+    rq.body =
+        std::shared_ptr<http::body_reader>(std::make_shared<slice_reader>(source, offset, size));
+    agent_.call("send input", rq, 1u << 20);
+  }
+  void ask_accepted(std::string const& id, std::uint64_t offset) {
+    auto rq = input_request(id, offset, false);
+    rq.body = "";
+    accepted_ = wire::accepted_input(agent_.call("ask for the accepted input", rq, 1u << 20).body)
+                    .value_or(offset);
+  }
+  agent_client<Transport>& agent_;
+  http::body const& input_;
+  stop_source fail_run_;
+  stop_source done_;
+  std::uint64_t accepted_ = 0;
+  std::exception_ptr failure_;
+  std::thread thread_;
+};
+}  // namespace hf::detail
 #endif
 
 // hf/sandbox/agent/output_line.hpp
@@ -2426,6 +2900,7 @@ struct run_handle {
 /// needs to go on, and what was captured so far.
 class run_interrupted : public error {
  public:
+  /// With the handle to go on with and the output so far.
   run_interrupted(errc code, std::string message, run_handle handle, std::string out,
                   std::string err, error_details details = {})
       : error(code, std::move(message), std::move(details)),
@@ -2883,286 +3358,6 @@ class sha256 {
 }  // namespace hf::detail
 #endif
 
-// hf/sandbox/wire/exec.hpp
-
-#ifndef HF_SANDBOX_WIRE_EXEC_HPP
-#define HF_SANDBOX_WIRE_EXEC_HPP
-namespace hf::wire {
-struct exec_request {
-  std::variant<std::string, std::vector<std::string>> cmd = {};
-  std::optional<bool> shell = {};
-  std::map<std::string, std::string> env = {};
-  std::optional<std::string> cwd = {};
-  std::optional<double> timeout = {};
-  std::optional<std::string> input = {};
-  bool input_stream = false;
-  bool background = false;
-  std::optional<std::string> tag = {};
-  int v = 1;
-  std::string op = {};
-  std::optional<double> linger = {};
-  std::optional<std::string> user = {};
-  std::map<std::string, std::uint64_t> rlimits = {};
-  std::optional<int> nice = {};
-  bool merge_stderr = false;
-  std::optional<std::uint64_t> max_output = {};
-};
-[[nodiscard]] inline json command_to_json(
-    std::variant<std::string, std::vector<std::string>> const& cmd) {
-  if (auto const* text = std::get_if<std::string>(&cmd))
-    return json(*text);
-  return json(std::get<std::vector<std::string>>(cmd));
-}
-[[nodiscard]] inline json exec_request_to_json(exec_request const& request) {
-  auto const checked = [](std::string const& text, char const* what) -> std::string const& {
-    if (!hf::detail::is_utf8(text))
-      throw error(errc::invalid_argument, std::string(what) + " is not valid UTF-8");
-    return text;
-  };
-  if (auto const* text = std::get_if<std::string>(&request.cmd))
-    checked(*text, "the command");
-  else
-    for (auto const& item : std::get<std::vector<std::string>>(request.cmd))
-      checked(item, "an item of the command");
-  json j = json::object();
-  j["cmd"] = command_to_json(request.cmd);
-  if (request.shell)
-    j["shell"] = *request.shell;
-  if (!request.env.empty()) {
-    json& env = j["env"] = json::object();
-    for (auto const& variable : request.env)
-      env[checked(variable.first, "a variable's name")] =
-          checked(variable.second, "a variable's value");
-  }
-  if (request.cwd)
-    j["cwd"] = checked(*request.cwd, "the working directory");
-  if (request.timeout)
-    j["timeout"] = *request.timeout;
-  if (request.input_stream) {
-    j["stdin"] = "stream";
-  } else if (request.input) {
-    if (hf::detail::is_utf8(*request.input) && !(request.v >= 2 && *request.input == "stream"))
-      j["stdin"] = *request.input;
-    else
-      j["stdin_b64"] = hf::detail::base64_encode(*request.input);
-  }
-  if (request.background)
-    j["background"] = true;
-  if (request.tag)
-    j["tag"] = checked(*request.tag, "the tag");
-  if (request.v != 1)
-    j["v"] = request.v;
-  if (!request.op.empty())
-    j["op"] = request.op;
-  if (request.linger)
-    j["linger"] = *request.linger;
-  if (request.user)
-    j["user"] = checked(*request.user, "the user");
-  if (!request.rlimits.empty())
-    j["rlimits"] = request.rlimits;
-  if (request.nice)
-    j["nice"] = *request.nice;
-  if (request.merge_stderr)
-    j["merge_stderr"] = true;
-  if (request.max_output)
-    j["max_output"] = *request.max_output;
-  return j;
-}
-[[nodiscard]] inline exec_request parse_exec_request(std::string_view body);
-namespace detail {
-[[noreturn]] inline void refuse(std::string message) {
-  throw error(errc::invalid_argument, std::move(message), {.where = hop::agent});
-}
-inline json parse_body(std::string_view body) {
-  constexpr int max_depth = 8;
-  auto const guard = [](int depth, json::parse_event_t event, json&) {
-    if (depth > max_depth &&
-        (event == json::parse_event_t::array_start || event == json::parse_event_t::object_start))
-      refuse("invalid JSON body: nested too deeply");
-    return true;
-  };
-  try {
-    return json::parse(body.begin(), body.end(), guard);
-  } catch (json::exception const& e) {
-    refuse(std::string("invalid JSON body: ") + e.what());
-  }
-}
-class member_reader {
- public:
-  explicit member_reader(json& object) : object_(object) {}
-  json* find(char const* name) {
-    auto const it = object_.find(name);
-    return it == object_.end() || it->is_null() ? nullptr : &*it;
-  }
-  std::optional<std::string> text(char const* name) {
-    json* const value = find(name);
-    if (value == nullptr)
-      return std::nullopt;
-    if (!value->is_string())
-      refuse(quoted(name) + " must be a string");
-    return std::move(value->get_ref<std::string&>());
-  }
-  std::optional<std::string> kernel_text(char const* name) {
-    auto value = text(name);
-    if (value)
-      no_nul(*value, quoted(name));
-    return value;
-  }
-  std::optional<bool> flag(char const* name) {
-    json* const value = find(name);
-    if (value == nullptr)
-      return std::nullopt;
-    if (!value->is_boolean())
-      refuse(quoted(name) + " must be true or false");
-    return value->get<bool>();
-  }
-  std::optional<double> seconds(char const* name) {
-    json* const value = find(name);
-    if (value == nullptr)
-      return std::nullopt;
-    if (!value->is_number() || !(value->get<double>() >= 0))
-      refuse(quoted(name) + " must be a number of seconds, not negative");
-    double const longest = 1e9;
-    return (std::min)(value->get<double>(), longest);
-  }
-  std::optional<std::int64_t> integer(char const* name, std::int64_t low, std::int64_t high) {
-    json* const value = find(name);
-    if (value == nullptr)
-      return std::nullopt;
-    bool const fits =
-        value->is_number_integer() &&
-        (!value->is_number_unsigned() || value->get<std::uint64_t>() <= std::uint64_t{INT64_MAX});
-    if (!fits || value->get<std::int64_t>() < low || value->get<std::int64_t>() > high)
-      refuse(quoted(name) + " must be an integer from " + std::to_string(low) + " to " +
-             std::to_string(high));
-    return value->get<std::int64_t>();
-  }
-  std::optional<std::uint64_t> count(char const* name) {
-    json* const value = find(name);
-    if (value == nullptr)
-      return std::nullopt;
-    if (!value->is_number_unsigned())
-      refuse(quoted(name) + " must be an integer, not negative");
-    return value->get<std::uint64_t>();
-  }
-  static std::string quoted(std::string const& name) { return "'" + name + "'"; }
-  static void no_nul(std::string const& text, std::string const& what) {
-    if (text.find('\0') != std::string::npos)
-      refuse(what + " must not contain NUL");
-  }
- private:
-  json& object_;
-};
-inline void parse_command(member_reader& members, exec_request& request) {
-  json* const cmd = members.find("cmd");
-  if (cmd == nullptr || !(cmd->is_string() || cmd->is_array()))
-    refuse("missing 'cmd' (string or array of strings)");
-  request.shell = members.flag("shell");
-  if (cmd->is_string()) {
-    if (request.shell && !*request.shell)
-      refuse("shell=false requires 'cmd' to be an array of strings");
-    auto& text = cmd->get_ref<std::string&>();
-    if (text.empty())
-      refuse("cmd must not be empty");
-    member_reader::no_nul(text, "cmd");
-    request.cmd = std::move(text);
-    return;
-  }
-  if (request.shell && *request.shell)
-    refuse("shell=true requires 'cmd' to be a string");
-  if (cmd->empty())
-    refuse("cmd array must not be empty");
-  std::vector<std::string> argv;
-  argv.reserve(cmd->size());
-  for (auto& item : *cmd) {
-    if (!item.is_string())
-      refuse("cmd array items must be strings");
-    member_reader::no_nul(item.get_ref<std::string&>(), "cmd array items");
-    argv.push_back(std::move(item.get_ref<std::string&>()));
-  }
-  request.cmd = std::move(argv);
-}
-inline void parse_environment(member_reader& members, exec_request& request) {
-  json* const env = members.find("env");
-  if (env == nullptr)
-    return;
-  if (!env->is_object())
-    refuse("'env' must be an object of strings");
-  for (auto it = env->begin(); it != env->end(); ++it) {
-    std::string const& name = it.key();
-    if (name.empty() || name.find('=') != std::string::npos || name.find('\0') != std::string::npos)
-      refuse("'env' has an invalid variable name");
-    if (!it->is_string())
-      refuse("'env' values must be strings: " + name);
-    member_reader::no_nul(it->get_ref<std::string&>(), "'env' value of " + name);
-    request.env.emplace(name, std::move(it->get_ref<std::string&>()));
-  }
-}
-inline void parse_input(member_reader& members, exec_request& request) {
-  auto text = members.text("stdin");
-  auto const encoded = members.text("stdin_b64");
-  if (text && encoded)
-    refuse("'stdin' and 'stdin_b64' exclude each other");
-  if (encoded) {
-    request.input = hf::detail::base64_decode(*encoded);
-    if (!request.input)
-      refuse("'stdin_b64' must be padded base64");
-  } else if (text && request.v >= 2 && *text == "stream") {
-    request.input_stream = true;
-  } else {
-    request.input = std::move(text);
-  }
-}
-inline void parse_limits(member_reader& members, exec_request& request) {
-  if (json* const user = members.find("user"); user != nullptr && user->is_number_unsigned())
-    request.user = std::to_string(user->get<std::uint64_t>());
-  else
-    request.user = members.kernel_text("user");
-  if (json* const limits = members.find("rlimits"); limits != nullptr) {
-    if (!limits->is_object())
-      refuse("'rlimits' must be an object of integers");
-    for (auto it = limits->begin(); it != limits->end(); ++it) {
-      if (!it->is_number_unsigned())
-        refuse("'rlimits' values must be integers, not negative: " + it.key());
-      request.rlimits.emplace(it.key(), it->get<std::uint64_t>());
-    }
-  }
-  if (auto const nice = members.integer("nice", -20, 19))
-    request.nice = static_cast<int>(*nice);
-  request.merge_stderr = members.flag("merge_stderr").value_or(false);
-  request.max_output = members.count("max_output");
-}
-}  // namespace detail
-[[nodiscard]] inline bool is_operation_id(std::string_view text) {
-  return text.size() == 32 && text.find_first_not_of("0123456789abcdefABCDEF") == text.npos;
-}
-inline exec_request parse_exec_request(std::string_view body) {
-  json j = detail::parse_body(body);
-  if (!j.is_object())
-    detail::refuse("missing 'cmd' (string or array of strings)");
-  detail::member_reader members(j);
-  exec_request request;
-  request.v = static_cast<int>(members.integer("v", 1, INT32_MAX).value_or(1));
-  detail::parse_command(members, request);
-  detail::parse_environment(members, request);
-  request.cwd = members.kernel_text("cwd");
-  request.timeout = members.seconds("timeout");
-  detail::parse_input(members, request);
-  request.background = members.flag("background").value_or(false);
-  request.tag = members.text("tag");
-  request.op = members.text("op").value_or("");
-  if (members.find("op") != nullptr && !is_operation_id(request.op))
-    detail::refuse("'op' must be 32 hexadecimal digits");
-  for (char& c : request.op)
-    if (c >= 'A' && c <= 'F')
-      c = static_cast<char>(c - 'A' + 'a');
-  request.linger = members.seconds("linger");
-  detail::parse_limits(members, request);
-  return request;
-}
-}  // namespace hf::wire
-#endif
-
 // hf/sandbox/agent/exec.hpp
 
 #ifndef HF_SANDBOX_AGENT_EXEC_HPP
@@ -3352,114 +3547,6 @@ run_result attach(agent_client<Transport>& agent, run_handle handle, exec_option
                   [&] { driver.attach(fail_run); });
 }
 }  // namespace hf::detail
-#endif
-
-// hf/sandbox/wire/processes.hpp
-
-#ifndef HF_SANDBOX_WIRE_PROCESSES_HPP
-#define HF_SANDBOX_WIRE_PROCESSES_HPP
-namespace hf::wire {
-struct process_entry {
-  std::string id = {};
-  std::int64_t pid = 0;
-  json cmd = nullptr;
-  std::optional<std::string> tag = {};
-  std::int64_t started_at_ms = 0;
-  bool running = true;
-  std::optional<int> exit_code = {};
-};
-struct run_status {
-  std::string id = {};
-  std::int64_t pid = 0;
-  bool exited = false;
-  std::uint64_t first_seq = 1;
-  std::uint64_t last_seq = 0;
-  std::optional<exit_event> exit = {};
-};
-struct signal_request {
-  int signal = 15;
-  std::string scope = "process";
-};
-[[nodiscard]] inline json process_entry_to_json(process_entry const& entry) {
-  json j = {{"id", entry.id},
-            {"pid", entry.pid},
-            {"cmd", entry.cmd},
-            {"tag", nullptr},
-            {"started_at_ms", entry.started_at_ms},
-            {"running", entry.running},
-            {"exit_code", nullptr}};
-  if (entry.tag)
-    j["tag"] = *entry.tag;
-  if (entry.exit_code)
-    j["exit_code"] = *entry.exit_code;
-  return j;
-}
-[[nodiscard]] inline process_entry process_entry_from_json(json const& j) {
-  if (!j.is_object() || !j.contains("pid"))
-    throw error(errc::protocol_error, "the agent's process entry has no pid",
-                {.where = hop::agent, .may_have_reached_peer = true});
-  process_entry entry;
-  entry.pid = detail::event_integer(j, "pid").value_or(0);
-  if (auto const it = j.find("id"); it != j.end() && it->is_string())
-    entry.id = it->get<std::string>();
-  if (auto const it = j.find("cmd"); it != j.end())
-    entry.cmd = *it;
-  if (auto const it = j.find("tag"); it != j.end() && it->is_string())
-    entry.tag = it->get<std::string>();
-  entry.started_at_ms = detail::event_integer(j, "started_at_ms").value_or(0);
-  if (auto const it = j.find("running"); it != j.end() && it->is_boolean())
-    entry.running = it->get<bool>();
-  entry.exit_code = detail::event_small(j, "exit_code");
-  return entry;
-}
-[[nodiscard]] inline json run_status_to_json(run_status const& status) {
-  json j = {{"id", status.id},
-            {"pid", status.pid},
-            {"state", status.exited ? "exited" : "running"},
-            {"first_seq", status.first_seq},
-            {"last_seq", status.last_seq}};
-  if (status.exit)
-    j["exit"] = event_to_json(*status.exit);
-  return j;
-}
-[[nodiscard]] inline run_status run_status_from_json(json const& j) {
-  auto const state = j.is_object() ? j.find("state") : j.end();
-  if (state == j.end() || !state->is_string())
-    throw error(errc::protocol_error, "the agent's answer has no state",
-                {.where = hop::agent, .may_have_reached_peer = true});
-  run_status status;
-  if (auto const it = j.find("id"); it != j.end() && it->is_string())
-    status.id = it->get<std::string>();
-  status.pid = detail::event_integer(j, "pid").value_or(0);
-  status.exited = state->get_ref<std::string const&>() == "exited";
-  status.first_seq = detail::event_count(j, "first_seq");
-  status.last_seq = detail::event_count(j, "last_seq");
-  if (auto const it = j.find("exit"); it != j.end() && it->is_object())
-    status.exit = exit_from_json(*it);
-  if (status.exited && !status.exit)
-    throw error(errc::protocol_error, "the agent's answer has no exit",
-                {.where = hop::agent, .may_have_reached_peer = true});
-  return status;
-}
-[[nodiscard]] inline json signal_request_to_json(signal_request const& request) {
-  return {{"signal", request.signal}, {"scope", request.scope}};
-}
-[[nodiscard]] inline signal_request parse_signal_request(std::string_view body) {
-  json j = detail::parse_body(body);
-  if (!j.is_object())
-    detail::refuse("missing 'signal' (integer from 1 to 64)");
-  detail::member_reader members(j);
-  signal_request request;
-  auto const number = members.integer("signal", 1, 64);
-  if (!number)
-    detail::refuse("missing 'signal' (integer from 1 to 64)");
-  request.signal = static_cast<int>(*number);
-  request.scope = members.text("scope").value_or("process");
-  if (request.scope != "process" && request.scope != "group" && request.scope != "tree")
-    detail::refuse("'scope' must be process, group or tree");
-  return request;
-}
-}  // namespace hf::wire
 #endif
 
 // hf/sandbox/agent/spawn.hpp
@@ -4337,7 +4424,9 @@ inline constexpr std::size_t parallel_transfer_streams = 16;
 
 /// How much of a transfer is done, in bytes. `total` is 0 while it is not known.
 struct transfer_progress {
+  /// Bytes that have been transferred.
   std::uint64_t done = 0;
+  /// Bytes in all.
   std::uint64_t total = 0;
 };
 
@@ -4792,6 +4881,7 @@ using wire::write_result;
 template <transport Transport>
 class basic_files {
  public:
+  /// The files behind this agent; made by `basic_sandbox::files`.
   explicit basic_files(std::shared_ptr<agent_client<Transport>> agent) : agent_(std::move(agent)) {}
 
   /// All entries of a directory, sorted by the bytes of their names; "." and ".." are not among
@@ -4982,6 +5072,7 @@ enum class signal_scope { process, group, tree };
 template <transport Transport>
 class basic_process {
  public:
+  /// The agent that it talks to.
   using agent_type = agent_client<Transport>;
 
   /// A handle for the process behind `handle.process_id`; made by `spawn` and `attach`.
@@ -5101,11 +5192,7 @@ class basic_process {
     rq.fields.set("Content-Type", "application/octet-stream");
     rq.body = std::string(bytes);
     auto const answer = agent_->call_idempotent("write input of " + id(), rq, 1u << 20);
-    auto const j = wire::json::parse(answer.body, nullptr, false);
-    if (j.is_object())
-      if (auto const it = j.find("offset"); it != j.end() && it->is_number_unsigned())
-        return it->template get<std::uint64_t>();
-    return offset + bytes.size();
+    return wire::accepted_input(answer.body).value_or(offset + bytes.size());
   }
 
  private:
@@ -5183,10 +5270,15 @@ template <class Transport, class Launcher>
 requires transport<Transport> && launcher<Launcher, Transport>
 class basic_sandbox {
  public:
+  /// The transport.
   using transport_type = Transport;
+  /// The launcher.
   using launcher_type = Launcher;
+  /// What several sandboxes share.
   using client_type = basic_client<Transport, Launcher>;
+  /// A background process of this sandbox.
   using process_type = basic_process<Transport>;
+  /// The files of this sandbox.
   using files_type = basic_files<Transport>;
 
   /// Starts a machine and waits until its agent answers. Throws `hf::error` (often `launch_error`)
@@ -5264,7 +5356,9 @@ class basic_sandbox {
                          filter);
   }
 
+  /// Takes the machine over.
   basic_sandbox(basic_sandbox&&) noexcept = default;
+  /// Ends the machine held so far, if it is owned, and takes the other over.
   basic_sandbox& operator=(basic_sandbox&& other) noexcept {
     if (this != &other) {
       end_quietly(end_reason::destructor);
@@ -5510,8 +5604,11 @@ class basic_sandbox {
 /// The version of the library, the agent and the packages: the only source, read by CMake too.
 /// Versions follow SemVer.
 
+/// The major version.
 #define HF_SANDBOX_VERSION_MAJOR 0
+/// The minor version.
 #define HF_SANDBOX_VERSION_MINOR 1
+/// The patch version.
 #define HF_SANDBOX_VERSION_PATCH 0
 
 /// The version as text, `major.minor.patch`.
@@ -5615,7 +5712,8 @@ namespace hf::http {
 /// transport's type is compiled once. The transport has to outlive it; copies refer to the same one.
 class transport_ref {
  public:
-  // The concept itself would ask whether this class converts to itself.
+  /// Refers to `through`, which must outlive it. (The concept itself would ask whether this class
+  /// converts to itself.)
   template <class T>
     requires(!std::is_const_v<T> && !std::is_same_v<T, transport_ref>)
   transport_ref(T& through) noexcept
@@ -5877,6 +5975,7 @@ struct retry_policy {
   std::chrono::milliseconds first{1000};
   std::chrono::milliseconds longest{8000};
   std::chrono::milliseconds longest_asked{90'000};
+  std::chrono::milliseconds late{5000};
 };
 [[nodiscard]] inline bool is_transient(error const& e) noexcept {
   switch (e.kind()) {
@@ -7151,14 +7250,21 @@ struct started_job {
   job_info job = {};
   bool ambiguous = false;
 };
-inline void cancel_operation(jobs const& api, http::transport_ref through,
-                             std::string const& name_space, std::string const& operation,
-                             std::string const& except = {}) {
+inline int cancel_operation(jobs const& api, http::transport_ref through,
+                            std::string const& name_space, std::string const& operation,
+                            std::string const& except = {}) {
   call_limits limits;
   limits.deadline = std::chrono::steady_clock::now() + std::chrono::seconds(30);
-  for (auto const& job : api.list(through, name_space, {}, {{operation_label, operation}}, limits))
-    if (job.id != except && !job.ended())
+  int found = 0;
+  for (auto const& job :
+       api.list(through, name_space, {}, {{operation_label, operation}}, limits)) {
+    if (job.id == except)
+      continue;
+    ++found;
+    if (!job.ended())
       api.cancel(through, name_space, job.id, limits);
+  }
+  return found;
 }
 class job_starter {
  public:
@@ -7171,23 +7277,22 @@ class job_starter {
         operation_(request_.labels.at(operation_label)) {}
   [[nodiscard]] started_job start(call_limits const& limits) {
     retry_loop tries(api_.hub_client().settings().retries, limits.deadline);
-    bool ambiguous = false;
     for (;;) {
       try {
-        return {api_.start(through_, name_space_, request_, limits), ambiguous};
+        return {api_.start(through_, name_space_, request_, limits), unanswered_ > 0};
       } catch (error const& failure) {
         if (is_refusal(failure)) {
-          if (is_transient(failure) && wait(tries, failure, limits, ambiguous))
+          if (is_transient(failure) && wait(tries, failure, limits))
             continue;
-          give_up(failure, ambiguous);
+          give_up(failure);
         }
-        ambiguous = true;
+        ++unanswered_;
         if (failure.kind() == errc::cancelled)
-          give_up(failure, ambiguous);
+          give_up(failure);
         if (auto found = find(failure, limits))
           return {*std::move(found), true};
-        if (!wait(tries, failure, limits, ambiguous))
-          give_up(failure, ambiguous);
+        if (!wait(tries, failure, limits))
+          give_up(failure);
       } catch (...) {
         undo_quietly();
         throw;
@@ -7195,7 +7300,7 @@ class job_starter {
     }
   }
  private:
-  using milliseconds = std::chrono::milliseconds;
+  using clock = std::chrono::steady_clock;
   [[nodiscard]] static bool is_refusal(error const& failure) noexcept {
     int const status = failure.http_status();
     if (status >= 400)
@@ -7203,39 +7308,44 @@ class job_starter {
     return status == 0 && !failure.may_have_reached_peer() &&
            failure.kind() != errc::protocol_error && failure.kind() != errc::internal;
   }
-  bool wait(retry_loop& tries, error const& failure, call_limits const& limits, bool ambiguous) {
+  bool wait(retry_loop& tries, error const& failure, call_limits const& limits) {
     try {
       return tries.wait(failure, limits.stop);
     } catch (error const& cancelled) {
-      give_up(cancelled, ambiguous);
+      give_up(cancelled);
     }
   }
   std::optional<job_info> find(error const& failure, call_limits const& limits) {
-    auto const step = api_.hub_client().settings().retries.first / 2;
+    auto const& policy = api_.hub_client().settings().retries;
+    auto const until = clock::now() + (failure.http_status() > 0 ? policy.first * 2 : policy.late);
+    detail::backoff pauses(policy.first, policy.first * 2);
     try {
-      for (int look = 0; look < 3; ++look) {
-        if (look > 0 && !detail::sleep_for(step * look, limits.stop))
-          throw error(errc::cancelled, "starting a job was cancelled");
+      for (;;) {
         for (auto const& job :
              api_.list(through_, name_space_, {}, {{operation_label, operation_}}, limits))
           return job;
+        auto const next = clock::now() + pauses.next();
+        if (next > until)
+          return std::nullopt;
+        if (!detail::sleep_until(next, limits.stop))
+          throw error(errc::cancelled, "starting a job was cancelled");
       }
     } catch (error const& second) {
-      if (second.kind() == errc::cancelled)
-        give_up(second, true);
-      give_up(failure, true);
+      give_up(second.kind() == errc::cancelled ? second : failure);
     }
-    return std::nullopt;
   }
-  [[noreturn]] void give_up(error const& failure, bool ambiguous) {
-    if (!ambiguous)
+  [[noreturn]] void give_up(error const& failure) {
+    if (unanswered_ == 0)
       throw failure;
+    auto const& policy = api_.hub_client().settings().retries;
+    auto const until = clock::now() + policy.late;
+    detail::backoff pauses(policy.first, policy.first * 2);
     try {
-      auto const step = api_.hub_client().settings().retries.first / 2;
-      for (int look = 0; look < 3; ++look) {
-        if (look > 0)
-          detail::sleep_for(step * look, {});
-        cancel_operation(api_, through_, name_space_, operation_);
+      while (cancel_operation(api_, through_, name_space_, operation_) < unanswered_) {
+        auto const next = clock::now() + pauses.next();
+        if (next > until)
+          break;
+        detail::sleep_until(next, {});
       }
     } catch (error const& second) {
       auto details = failure.details();
@@ -7250,7 +7360,7 @@ class job_starter {
   }
   void undo_quietly() noexcept {
     try {
-      cancel_operation(api_, through_, name_space_, operation_);
+      (void)cancel_operation(api_, through_, name_space_, operation_);
     } catch (...) {
     }
   }
@@ -7259,6 +7369,7 @@ class job_starter {
   std::string name_space_;
   job_request request_;
   std::string operation_;
+  int unanswered_ = 0;
 };
 [[nodiscard]] inline started_job start_once(jobs const& api, http::transport_ref through,
                                             std::string const& name_space, job_request request,
@@ -7584,7 +7695,7 @@ class hf_jobs_start {
       progress("job " + started.job.id + " was accepted");
       auto ready = wait(std::move(started.job), limits, minimum_protocol);
       if (started.ambiguous)
-        hub::cancel_operation(api_, through_, name_space_, request.operation, ready.id);
+        (void)hub::cancel_operation(api_, through_, name_space_, request.operation, ready.id);
       return ready;
     } catch (error const& failure) {
       undo(failure, started, request.operation);
@@ -7717,7 +7828,7 @@ class hf_jobs_start {
     try {
       api_.cancel(through_, name_space_, job_id_, limits);
       if (started.ambiguous)
-        hub::cancel_operation(api_, through_, name_space_, operation);
+        (void)hub::cancel_operation(api_, through_, name_space_, operation);
       return {};
     } catch (std::exception const& failure) {
       return failure.what();
@@ -7782,6 +7893,7 @@ namespace hf {
 /// through it from a thread (see `hf_jobs_options::telemetry`); `basic_client` sees to that.
 class hf_jobs_launcher {
  public:
+  /// With these settings.
   explicit hf_jobs_launcher(hf_jobs_options options = {})
       : state_(std::make_unique<state>(std::move(options))) {}
 
@@ -9250,6 +9362,7 @@ namespace hf::detail::docker {
 
 #ifndef HF_SANDBOX_DOCKER_ENGINE_HPP
 #define HF_SANDBOX_DOCKER_ENGINE_HPP
+#include <compare>
 namespace hf::detail::docker {
 struct api_version {
   int major = 1;
@@ -9878,7 +9991,6 @@ class machines {
 
 #ifndef HF_SANDBOX_DOCKER_TAR_HPP
 #define HF_SANDBOX_DOCKER_TAR_HPP
-#include <cstdio>
 namespace hf::detail::docker {
 class tar_writer {
  public:
@@ -9901,9 +10013,9 @@ class tar_writer {
       throw error(errc::internal, "a tar entry's name or size is out of range");
     std::array<char, block> h{};
     std::copy(name.begin(), name.end(), h.begin());
-    auto const octal = [&](std::size_t at, int digits, std::uint64_t value) {
-      std::snprintf(h.data() + at, static_cast<std::size_t>(digits) + 1, "%0*llo", digits,
-                    static_cast<unsigned long long>(value));
+    auto const octal = [&](std::size_t at, std::size_t digits, std::uint64_t value) {
+      for (auto i = digits; i-- > 0; value >>= 3)
+        h[at + i] = static_cast<char>('0' + (value & 7));
     };
     octal(100, 7, mode);
     octal(108, 7, 0);
@@ -10148,7 +10260,9 @@ class launch_attempt {
       }
       if (!sleep_until((std::min)(now + pause, deadline_), options_.stop))
         throw error(errc::cancelled, "the launch was cancelled", {.where = hop::docker});
-      pause = (std::min)(pause * 2, std::chrono::milliseconds(20));
+      auto const longest =
+          std::chrono::milliseconds(now - started < std::chrono::seconds(1) ? 3 : 20);
+      pause = (std::min)(pause * 2, longest);
     }
   }
   bool find_agent(endpoint& to) {
@@ -11308,6 +11422,7 @@ namespace hf {
 /// LANG and TZ from the creator, nothing else. Members may be called from several threads at once.
 class process_launcher {
  public:
+  /// With these settings.
   explicit process_launcher(process_launcher_options options = {})
       : core_(std::make_shared<core>(std::move(options))) {}
 
@@ -11939,6 +12054,7 @@ namespace hf {
 /// knows. A moved-from transport can only be destroyed or assigned to.
 class curl_transport {
  public:
+  /// What it can and cannot do.
   static constexpr transport_traits traits{.name = "curl"};
 
   curl_transport() : curl_transport(transport_options{}) {}
@@ -12739,6 +12855,7 @@ namespace hf {
 /// host name is looked up. A moved-from transport can only be destroyed or assigned to.
 class beast_transport {
  public:
+  /// What it can and cannot do.
   static constexpr transport_traits traits {
     .name = "beast",
 #if !defined(BOOST_ASIO_HAS_LOCAL_SOCKETS)
@@ -12747,6 +12864,7 @@ class beast_transport {
   };
 
   beast_transport() : beast_transport(transport_options{}) {}
+  /// With these settings.
   explicit beast_transport(transport_options options)
       : state_(std::make_unique<state>(std::move(options))) {}
 
@@ -13263,6 +13381,7 @@ namespace hf {
 /// with a deadline costs a thread. A moved-from transport can only be destroyed or assigned to.
 class httplib_transport {
  public:
+  /// What it can and cannot do.
   static constexpr transport_traits traits {
     .name = "httplib",
 #if defined(_WIN32)
@@ -13274,6 +13393,7 @@ class httplib_transport {
   };
 
   httplib_transport() : httplib_transport(transport_options{}) {}
+  /// With these settings.
   explicit httplib_transport(transport_options options)
       : state_(std::make_unique<state>(std::move(options))) {}
 
