@@ -11,6 +11,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 #include <optional>
 #include <utility>
@@ -91,6 +92,8 @@ struct received_part {
 // How long an empty socket is waited for here. A caller that keeps up is served without a detour
 // over the event loop; one that does not soon gives the thread free.
 constexpr int quick_caller_ms = 10;
+// One that sends a little now and then must not keep the thread from others, either.
+constexpr auto longest_turn = std::chrono::milliseconds(50);
 
 // Moves up to `length` bytes from the socket into the file while there are some; runs on a thread
 // where waiting for a disk hurts nobody.
@@ -99,6 +102,7 @@ received_part splice_into_file(int socket, splice_pipe const& through, int fd, s
   received_part got;
   // Others wait for this thread, too.
   length = (std::min)(length, std::uint64_t(1) << 24);
+  auto const turn_ends = std::chrono::steady_clock::now() + longest_turn;
   std::size_t held = 0;
   auto const empty_pipe = [&] {
     auto const size = std::exchange(held, 0);
@@ -128,7 +132,8 @@ received_part splice_into_file(int socket, splice_pipe const& through, int fd, s
       pollfd more{socket, POLLIN, 0};
       if (held > 0)
         empty_pipe();
-      else if (::poll(&more, 1, quick_caller_ms) != 1)
+      else if (std::chrono::steady_clock::now() >= turn_ends ||
+               ::poll(&more, 1, quick_caller_ms) != 1)
         break;
       got.error = 0;
     }

@@ -15,6 +15,7 @@
 
 #include <array>
 #include <cerrno>
+#include <chrono>
 #include <cstdio>
 #include <limits>
 #include <utility>
@@ -45,10 +46,13 @@ struct sent_part {
 // the event loop, which would cost half as much again; one that does not soon gives the thread
 // free.
 constexpr int quick_reader_ms = 10;
+// One that takes a little now and then must not keep the thread from others, either.
+constexpr auto longest_turn = std::chrono::milliseconds(50);
 
 // Sends until the socket stays full; runs on a thread where waiting for a disk hurts nobody.
 sent_part send_until_full(int socket, int fd, std::uint64_t offset, std::uint64_t length) {
   sent_part sent;
+  auto const turn_ends = std::chrono::steady_clock::now() + longest_turn;
   while (sent.bytes < length) {
     auto position = static_cast<off_t>(offset + sent.bytes);
     auto const wanted =
@@ -69,7 +73,8 @@ sent_part send_until_full(int socket, int fd, std::uint64_t offset, std::uint64_
       continue;
     sent.error = errno == EWOULDBLOCK ? EAGAIN : errno;
     pollfd room{socket, POLLOUT, 0};
-    if (sent.error != EAGAIN || ::poll(&room, 1, quick_reader_ms) != 1)
+    if (sent.error != EAGAIN || std::chrono::steady_clock::now() >= turn_ends ||
+        ::poll(&room, 1, quick_reader_ms) != 1)
       break;
     sent.error = 0;
   }
