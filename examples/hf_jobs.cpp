@@ -51,7 +51,6 @@ static int run(std::string const& code) {
   machine.on_progress = [](std::string const& line) { std::printf("%s\n", line.c_str()); };
   auto sb = hf::sandbox::create(machine);
   std::printf("sandbox %s is up\n", sb.id().c_str());
-  std::fflush(stdout);
 
   hf::exec_options live;
   live.stop = interrupt.token();
@@ -72,6 +71,7 @@ static int run(std::string const& code) {
 }
 
 int main(int argc, char** argv) {
+  std::setvbuf(stdout, nullptr, _IOLBF, BUFSIZ);  // progress is seen at once also through a pipe
   try {
     return run(argc > 1 ? argv[1] : "print(1+1)");
   } catch (hf::error const& e) {

@@ -106,8 +106,8 @@ class job_starter {
   /// new job may not be listed at once.
   std::optional<job_info> find(error const& failure, call_limits const& limits) {
     auto const& policy = api_.hub_client().settings().retries;
-    auto const until = clock::now() + (failure.http_status() > 0 ? policy.first : policy.late);
-    detail::backoff pauses(policy.first / 2, policy.first);
+    auto const until = clock::now() + (failure.http_status() > 0 ? policy.first * 2 : policy.late);
+    detail::backoff pauses(policy.first, policy.first * 2);
     try {
       for (;;) {
         for (auto const& job :
@@ -130,7 +130,7 @@ class job_starter {
       throw failure;
     auto const& policy = api_.hub_client().settings().retries;
     auto const until = clock::now() + policy.late;
-    detail::backoff pauses(policy.first / 2, policy.first);
+    detail::backoff pauses(policy.first, policy.first * 2);
     try {
       while (cancel_operation(api_, through_, name_space_, operation_) < unanswered_) {
         auto const next = clock::now() + pauses.next();
