@@ -3,6 +3,7 @@
 #include <catch2/catch_test_macros.hpp>
 #include <sys/stat.h>
 
+#include <atomic>
 #include <chrono>
 #include <fstream>
 #include <string>
@@ -91,6 +92,41 @@ TEST_CASE("a reader that takes nothing is dropped", "[http][deadline]") {
   }
   CHECK(received < size);
   CHECK(is_served(agent));
+}
+
+TEST_CASE("readers that take a little now and then do not keep file calls of others waiting",
+          "[http][deadline]") {
+  agent_process agent;
+  std::string const path = agent.directory() + "/large";
+  std::ofstream(path).close();
+  REQUIRE(::truncate(path.c_str(), 256 << 20) == 0);
+  std::atomic<bool> stop{false};
+  std::atomic<int> started{0};
+  std::vector<std::thread> readers;
+  for (int i = 0; i < 8; ++i)
+    readers.emplace_back([&] {
+      auto connection = agent.connect();
+      connection.send_request("GET", "/v1/files/read?path=" + path, agent.token());
+      char piece[16384];
+      for (bool first = true; !stop; first = false) {
+        if (::recv(connection.fd(), piece, sizeof piece, 0) <= 0)
+          break;
+        if (first)
+          ++started;
+        std::this_thread::sleep_for(std::chrono::milliseconds(5));
+      }
+    });
+  while (started < 8)
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  for (int i = 0; i < 5; ++i) {
+    auto connection = agent.connect();
+    connection.patience = std::chrono::seconds(20);
+    connection.send_request("GET", "/v1/files/stat?path=" + path, agent.token());
+    CHECK(connection.read_answer().status == 200);
+  }
+  stop = true;
+  for (auto& reader : readers)
+    reader.join();
 }
 
 TEST_CASE("one connection too many is told so, and the others are served", "[http][limits]") {
