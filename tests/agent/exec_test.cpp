@@ -1,0 +1,156 @@
+#include "support/exec_client.hpp"
+
+#include <catch2/catch_test_macros.hpp>
+#include <unistd.h>
+
+#include <string>
+
+using namespace hf::testing_support;
+using nlohmann::json;
+
+TEST_CASE("a command's output, error output and exit code arrive", "[exec]") {
+  agent_process agent;
+  auto const plain = exec(agent, {{"cmd", "echo out; echo err >&2; exit 3"}});
+  CHECK(plain.out == "out\n");
+  CHECK(plain.err == "err\n");
+  CHECK(plain.code() == 3);
+  CHECK(plain.complete);
+  CHECK(plain.seqs.empty());
+  CHECK_FALSE(plain.start.contains("id"));
+  auto const numbered = exec(agent, {{"cmd", json::array({"/bin/echo", "x"})}, {"v", 2}});
+  CHECK(numbered.out == "x\n");
+  CHECK(numbered.seqs == std::vector<std::uint64_t>{1, 2});
+}
+
+TEST_CASE("a signalled command has a signal and no exit code", "[exec]") {
+  agent_process agent;
+  auto const killed = exec(agent, {{"cmd", "kill -15 $$"}});
+  CHECK(killed.exit["exit_code"].is_null());
+  CHECK(killed.exit["signal"] == 15);
+}
+
+TEST_CASE("a command that cannot be started says which step failed, and nothing runs", "[exec]") {
+  agent_process agent;
+  auto const unknown = exec(agent, {{"cmd", json::array({"no-such-program"})}});
+  CHECK(unknown.status == 400);
+  CHECK(unknown.error["error"] ==
+        "failed to spawn 'no-such-program': No such file or directory (os error 2)");
+  CHECK(unknown.error["code"] == "exec_failed");
+  CHECK(unknown.error["stage"] == "exec");
+  CHECK(unknown.error["errno"] == 2);
+  auto const nowhere = exec(agent, {{"cmd", "true"}, {"cwd", "/no/such"}});
+  CHECK(nowhere.error["stage"] == "chdir");
+  CHECK(nowhere.error["error"] ==
+        "failed to spawn '/bin/sh': No such file or directory (os error 2)");
+  auto const forbidden = exec(agent, {{"cmd", json::array({"/etc/hostname"})}});
+  CHECK(forbidden.error["errno"] == 13);
+  auto const helped =
+      exec(agent, {{"cmd", json::array({"no-such-program"})}, {"op", std::string(32, 'a')}});
+  CHECK(helped.status == 400);
+  CHECK(helped.error["stage"] == "exec");
+  auto const limits =
+      exec(agent, {{"cmd", "true"}, {"rlimits", {{"nofile", 18446744073709551615u}}}});
+  CHECK(limits.error["stage"] == "limits");
+  auto const longest =
+      exec(agent, {{"cmd", json::array({"/bin/echo", std::string(200'000, 'a')})}});
+  CHECK(longest.status == 400);
+  CHECK(longest.error["errno"] == 7);
+}
+
+TEST_CASE("a shell command longer than an argument may be runs all the same", "[exec]") {
+  agent_process agent;
+  auto const run = exec(agent, {{"cmd", "X=" + std::string(300'000, 'a') + "; echo ${#X} $0 $#"}});
+  CHECK(run.out == "300000 /bin/sh 0\n");
+}
+
+TEST_CASE("a command has its environment, directory, limits, and not the agent's token", "[exec]") {
+  agent_options options;
+  options.env["KEPT"] = "kept";
+  options.env["CHANGED"] = "old";
+  agent_process agent(options);
+  auto const run = exec(agent, {{"cmd",
+                                 "echo $KEPT $CHANGED ${SBX_TOKEN:-none}; pwd; ulimit -n; nice; "
+                                 "readlink /proc/self/fd/0; ls /proc/self/fd | wc -l"},
+                                {"env", {{"CHANGED", "new"}}},
+                                {"cwd", "/usr"},
+                                {"rlimits", {{"nofile", 99}}},
+                                {"nice", 3}});
+  // `ls` itself has the directory open.
+  CHECK(run.out == "kept new none\n/usr\n99\n3\n/dev/null\n4\n");
+  CHECK(exec(agent, {{"cmd", "true"}, {"rlimits", {{"chairs", 1}}}}).status == 400);
+}
+
+TEST_CASE("signals are at their defaults and unblocked in a command", "[exec]") {
+  agent_process agent;
+  auto const run = exec(agent, {{"cmd", json::array({"grep", "^Sig[BI]", "/proc/self/status"})}});
+  CHECK(run.out.find("SigBlk:\t0000000000000000") != std::string::npos);
+  CHECK(run.out.find("SigIgn:\t0000000000000000") != std::string::npos);
+}
+
+TEST_CASE("a program is searched in the PATH that the command has", "[exec]") {
+  agent_process agent;
+  std::string const script = agent.directory() + "/my-tool";
+  std::ofstream(script) << "echo no interpreter line $1\n";
+  std::filesystem::permissions(script, std::filesystem::perms::owner_all);
+  auto const run = exec(agent, {{"cmd", json::array({"my-tool", "works"})},
+                                {"env", {{"PATH", "/nowhere:" + agent.directory()}}}});
+  CHECK(run.out == "no interpreter line works\n");
+}
+
+TEST_CASE("a command runs as another user when the agent may", "[exec]") {
+  agent_process agent;
+  auto const run = exec(agent, {{"cmd", "id -u; id -g; id -G"}, {"user", "4711:4712"}});
+  if (::geteuid() == 0) {
+    CHECK(run.out == "4711\n4712\n4712\n");
+    CHECK(exec(agent, {{"cmd", "id -un"}, {"user", "nobody"}}).out == "nobody\n");
+  } else {
+    CHECK(run.error["stage"] == "user");
+  }
+  CHECK(exec(agent, {{"cmd", "true"}, {"user", "no-such-user"}}).error["stage"] == "user");
+}
+
+TEST_CASE("malformed requests change nothing", "[exec]") {
+  agent_process agent;
+  for (char const* body :
+       {"{", "{}", R"({"cmd":[]})", R"({"cmd":"touch made","env":{"A":1}})",
+        R"({"cmd":"touch made","timeout":-1})", R"({"cmd":"touch made\u0000"})"}) {
+    INFO(body);
+    auto const answer = agent.request("POST", "/v1/exec", body);
+    CHECK(answer.status == 400);
+    CHECK(answer.json()["code"] == "invalid_argument");
+  }
+  CHECK_FALSE(std::filesystem::exists(agent.directory() + "/made"));
+}
+
+TEST_CASE("a machine at its limits is a 503 for one request", "[exec]") {
+  agent_options options;
+  options.prefix = {"/bin/sh", "-c", "ulimit -n 24; exec \"$@\"", "sh"};
+  agent_process agent(options);
+  std::vector<running_exec> running;
+  std::optional<exec_outcome> refused;
+  for (int i = 0; i < 12 && !refused; ++i) {
+    raw_http connection = agent.connect();
+    connection.send_request("POST", "/v1/exec", agent.token(), R"({"cmd":"sleep 100"})");
+    http_answer answer;
+    try {
+      answer = connection.read_head();
+    } catch (std::runtime_error const&) {
+      break;  // out of connections before it was out of pipes
+    }
+    if (answer.status == 200) {
+      auto start = connection.read_event().value();
+      running.push_back({std::move(connection), std::move(start)});
+      continue;
+    }
+    CHECK(answer.status == 503);
+    refused.emplace();
+  }
+  running.clear();
+  CHECK(eventually([&] {
+    try {
+      return exec(agent, {{"cmd", "true"}}).status == 200;
+    } catch (std::runtime_error const&) {
+      return false;
+    }
+  }));
+}

@@ -1,0 +1,116 @@
+#include "support/exec_client.hpp"
+
+#include <catch2/catch_test_macros.hpp>
+#include <catch2/generators/catch_generators.hpp>
+
+#include <string>
+
+using namespace hf::testing_support;
+using nlohmann::json;
+
+namespace {
+
+struct tree {
+  char const* name;
+  /// %S is a sleep that can be recognised.
+  std::string script;
+};
+
+std::vector<tree> trees() {
+  return {{"children", "%S & %S"},
+          {"a session of its own", "setsid %S & %S"},
+          {"double fork", "(setsid sh -c '%S & %S &' &) ; %S"},
+          {"no environment", "env -i setsid sh -c '%S & %S' & %S"},
+          {"no environment and double fork", "(env -i setsid sh -c '(%S &)' &) ; %S"},
+          {"SIGTERM ignored", "trap '' TERM; setsid %S & %S"}};
+}
+
+std::string filled(std::string script, std::string const& sleeper) {
+  for (auto at = script.find("%S"); at != std::string::npos; at = script.find("%S"))
+    script.replace(at, 2, sleeper);
+  return script;
+}
+
+}  // namespace
+
+TEST_CASE("a timeout kills every descendant, and what was printed arrives", "[exec][tree]") {
+  auto const shape = GENERATE(from_range(trees()));
+  INFO(shape.name);
+  agent_process agent;
+  std::string const sleeper = unique_sleep();
+  auto const run =
+      exec(agent, {{"cmd", "echo before; " + filled(shape.script, sleeper)}, {"timeout", 0.5}});
+  CHECK(run.exit["timed_out"] == true);
+  CHECK(run.out == "before\n");
+  CHECK(run.exit["signal"] == 9);
+  CHECK_FALSE(run.exit.contains("unattributed"));
+  CHECK(count_processes(sleeper) == 0);
+}
+
+TEST_CASE("a caller who goes takes his command's tree along", "[exec][tree]") {
+  agent_process agent;
+  std::string const sleeper = unique_sleep();
+  {
+    auto run = begin_exec(agent, {{"cmd", filled("(setsid sh -c '%S & %S &' &) ; %S", sleeper)}});
+    REQUIRE(eventually([&] { return count_processes(sleeper) >= 3; }));
+  }
+  CHECK(eventually([&] { return count_processes(sleeper) == 0; }, std::chrono::seconds(10)));
+  CHECK(exec(agent, {{"cmd", "true"}}).code() == 0);
+}
+
+TEST_CASE("an orphan without a mark is reported when the run had no helper", "[exec][tree]") {
+  agent_process agent;
+  std::string const sleeper = unique_sleep();
+  auto const pid = [&] {
+    auto run = begin_exec(
+        agent, {{"cmd", filled("(env -i setsid %S &) ; sleep 0.2; echo ready; %S", sleeper)}});
+    run.connection.read_event();
+    return run.start["pid"].get<int>();
+  }();
+  CHECK(pid > 0);
+  // Nobody can know whose it is: it survives, and the agent's end takes it along.
+  CHECK(eventually([&] { return count_processes(sleeper) <= 1; }));
+  agent.signal(SIGTERM);
+  CHECK(agent.wait_exit(std::chrono::seconds(10)).has_value());
+  CHECK(count_processes(sleeper) == 0);
+}
+
+TEST_CASE("a process that hides its environment is killed all the same", "[exec][tree]") {
+  if (std::system("command -v python3 >/dev/null 2>&1") != 0)
+    SKIP("python3 is not installed");
+  agent_process agent;
+  std::string const marker = unique_sleep();
+  std::string const hidden =
+      "python3 -c 'import ctypes,os,sys,time\n"
+      "ctypes.CDLL(None).prctl(4,0,0,0,0)\n"
+      "os.setsid()\n"
+      "sys.stdout.write(\"hidden\\n\"); sys.stdout.flush()\n"
+      "time.sleep(600)' '" +
+      marker + "' & wait";
+  auto const run = exec(agent, {{"cmd", hidden}, {"timeout", 3}});
+  CHECK(run.out == "hidden\n");
+  CHECK(run.exit["timed_out"] == true);
+  CHECK(count_processes(marker) == 0);
+}
+
+TEST_CASE("SIGTERM ends everything that the agent has started", "[exec][tree]") {
+  agent_process agent;
+  std::string const sleeper = unique_sleep();
+  for (auto const& shape : trees())
+    start_process(agent, {{"cmd", filled(shape.script, sleeper)}});
+  auto run = begin_exec(agent, {{"cmd", filled("trap '' TERM; %S & %S", sleeper)}});
+  REQUIRE(eventually([&] { return count_processes(sleeper) >= 10; }));
+  agent.signal(SIGTERM);
+  auto const status = agent.wait_exit(std::chrono::seconds(20));
+  REQUIRE(status);
+  CHECK(WEXITSTATUS(*status) == 0);
+  CHECK(eventually([&] { return count_processes(sleeper) == 0; }));
+}
+
+TEST_CASE("a killed helper does not change a command's exit code", "[exec][tree]") {
+  agent_process agent;
+  auto const run =
+      exec(agent, {{"cmd", "kill -9 $PPID; sleep 0.3; echo on; exit 7"}, {"timeout", 60}});
+  CHECK(run.out == "on\n");
+  CHECK(run.code() == 7);
+}
