@@ -151,8 +151,14 @@ TEST_CASE("output lines are read the same way as by the JSON parser") {
       CHECK(fast->seq == 12);
       CHECK(fast->stream == wire::output_stream::err);
     }
+  auto const bytes_line =
+      hf::detail::read_output_line("{\"b64\":\"AP8=\",\"event\":\"stdout\",\"seq\":3}");
+  REQUIRE(bytes_line);
+  CHECK(bytes_line->data == std::string("\0\xff", 2));
+  CHECK(bytes_line->seq == 3);
   for (std::string_view const line :
-       {"{\"data\":\"x", "{\"data\":\"x\\", "{\"data\":\"\\u12\",\"event\":\"stdout\"}",
+       {"{\"b64\":\"%%\",\"event\":\"stdout\"}", "{\"b64\":\"AP8=", "{\"data\":\"x",
+        "{\"data\":\"x\\", "{\"data\":\"\\u12\",\"event\":\"stdout\"}",
         "{\"data\":\"x\",\"event\":\"stdout\",\"seq\":}", "{\"data\":\"x\",\"event\":\"start\"}",
         "{\"data\":\"x\",\"event\":\"stdout\",\"seq\":1", "{\"data\":\"\\x\",\"event\":\"stdout\"}",
         "{\"data\":\"x\",\"event\":\"stdout\",\"seq\":1}}", ""})

@@ -7,6 +7,7 @@
 #include <hf/sandbox/error.hpp>
 #include <hf/sandbox/http/body.hpp>
 #include <hf/sandbox/http/transport.hpp>
+#include <hf/sandbox/wire/processes.hpp>
 #include <hf/sandbox/wire/routes.hpp>
 
 #include <algorithm>
@@ -116,12 +117,29 @@ class input_pump {
       http::body_reader& source = input_.reader() != nullptr ? *input_.reader() : text;
       std::uint64_t const total = source.size();
       std::uint64_t offset = 0;
-      do {
+      backoff pauses = first_pauses();
+      for (;;) {
         auto const size = (std::min)(piece, total - offset);
-        if (!send_piece(id, source, offset, size, offset + size == total))
+        bool const last = offset + size == total;
+        auto const sent = attempt([&] { return send_piece(id, source, offset, size, last); });
+        if (sent.over || (sent.done && last))
           return;
-        offset += size;
-      } while (offset < total);
+        if (sent.done) {
+          offset += size;
+          pauses = first_pauses();
+          continue;
+        }
+        // Part of the piece may have arrived: go on behind what the agent has.
+        if (!sleep_for(pauses.next(), done_.get_token()))
+          return;
+        auto const asked = attempt([&] { return ask_accepted(id, offset); });
+        if (asked.over)
+          return;
+        if (asked.done && accepted_ > offset) {
+          offset = (std::min)(accepted_, total);
+          pauses = first_pauses();
+        }
+      }
     } catch (...) {
       if (done_.get_token().stop_requested())
         return;
@@ -130,44 +148,69 @@ class input_pump {
     }
   }
 
-  /// False when the run has ended and needs no more input.
-  bool send_piece(std::string const& id, http::body_reader& source, std::uint64_t offset,
-                  std::uint64_t size, bool last) {
-    backoff pauses(std::chrono::milliseconds(50), std::chrono::milliseconds(2000));
-    for (;;) {
-      auto rq = agent_.make_request("POST", std::string(wire::processes_route) + "/" + id +
-                                                "/stdin?offset=" + std::to_string(offset) +
-                                                (last ? "&eof=1" : ""));
-      rq.fields.set("Content-Type", "application/octet-stream");
-      rq.body =
-          std::shared_ptr<http::body_reader>(std::make_shared<slice_reader>(source, offset, size));
-      rq.stop = done_.get_token();
-      try {
-        agent_.call("send input", rq, 1u << 20);
-        return true;
-      } catch (error const& e) {
-        if (done_.get_token().stop_requested())
-          return false;
-        // The run has ended or was forgotten: its own stream tells the caller how.
-        if (e.http_status() == 404 || e.http_status() == 409 || e.http_status() == 410)
-          return false;
-        bool const passing =
-            e.http_status() == 0
-                ? e.kind() == errc::connection_lost || e.kind() == errc::connect_failed ||
-                      e.kind() == errc::request_timed_out || e.kind() == errc::protocol_error
-                : e.retry() == retry_advice::yes || e.http_status() == 408;
-        if (!passing)
-          throw;
-      }
-      if (!sleep_for(pauses.next(), done_.get_token()))
-        return false;
+  struct outcome {
+    /// The request was answered.
+    bool done = false;
+    /// The run takes no more input: it has ended, or the sending is no longer wanted.
+    bool over = false;
+  };
+
+  /// Neither done nor over: what failed may pass. Everything else is thrown.
+  template <class Request>
+  outcome attempt(Request&& request) {
+    try {
+      request();
+      return {.done = true};
+    } catch (error const& e) {
+      if (done_.get_token().stop_requested())
+        return {.over = true};
+      // The run has ended or was forgotten: its own stream tells the caller how.
+      if (e.http_status() == 404 || e.http_status() == 410)
+        return {.over = true};
+      bool const passing =
+          e.http_status() == 0
+              ? e.kind() == errc::connection_lost || e.kind() == errc::connect_failed ||
+                    e.kind() == errc::request_timed_out || e.kind() == errc::protocol_error
+              : e.retry() == retry_advice::yes || e.http_status() == 408 || e.http_status() == 409;
+      if (!passing)
+        throw;
+      return {};
     }
+  }
+
+  [[nodiscard]] static backoff first_pauses() {
+    return backoff(std::chrono::milliseconds(50), std::chrono::milliseconds(2000));
+  }
+
+  [[nodiscard]] http::request input_request(std::string const& id, std::uint64_t offset, bool eof) {
+    auto rq = agent_.make_request("POST", std::string(wire::processes_route) + "/" + id +
+                                              "/stdin?offset=" + std::to_string(offset) +
+                                              (eof ? "&eof=1" : ""));
+    rq.fields.set("Content-Type", "application/octet-stream");
+    rq.stop = done_.get_token();
+    return rq;
+  }
+
+  void send_piece(std::string const& id, http::body_reader& source, std::uint64_t offset,
+                  std::uint64_t size, bool last) {
+    auto rq = input_request(id, offset, last);
+    rq.body =
+        std::shared_ptr<http::body_reader>(std::make_shared<slice_reader>(source, offset, size));
+    agent_.call("send input", rq, 1u << 20);
+  }
+
+  void ask_accepted(std::string const& id, std::uint64_t offset) {
+    auto rq = input_request(id, offset, false);
+    rq.body = "";
+    accepted_ = wire::accepted_input(agent_.call("ask for the accepted input", rq, 1u << 20).body)
+                    .value_or(offset);
   }
 
   agent_client<Transport>& agent_;
   http::body const& input_;
   stop_source fail_run_;
   stop_source done_;
+  std::uint64_t accepted_ = 0;
   std::exception_ptr failure_;
   std::thread thread_;
 };

@@ -1,6 +1,7 @@
 #ifndef HF_SANDBOX_AGENT_OUTPUT_LINE_HPP
 #define HF_SANDBOX_AGENT_OUTPUT_LINE_HPP
 
+#include <hf/sandbox/detail/base64.hpp>
 #include <hf/sandbox/wire/events.hpp>
 
 #include <charconv>
@@ -10,6 +11,7 @@
 #include <string>
 #include <string_view>
 #include <system_error>
+#include <utility>
 
 namespace hf::detail {
 
@@ -95,15 +97,28 @@ namespace hf::detail {
 /// Reads an output event in the form in which agents write it (keys in alphabetical order, no white
 /// space), several times faster than a JSON parser; nothing when the line has any other form.
 [[nodiscard]] inline std::optional<wire::output_event> read_output_line(std::string_view line) {
-  constexpr std::string_view head = "{\"data\":\"";
-  if (!line.starts_with(head))
-    return std::nullopt;
-  line.remove_prefix(head.size());
+  constexpr std::string_view text_head = "{\"data\":\"";
+  constexpr std::string_view bytes_head = "{\"b64\":\"";
   wire::output_event output;
-  auto const behind = unescape_string(line, output.data);
-  if (!behind)
+  if (line.starts_with(text_head)) {
+    line.remove_prefix(text_head.size());
+    auto const behind = unescape_string(line, output.data);
+    if (!behind)
+      return std::nullopt;
+    line.remove_prefix(*behind);
+  } else if (line.starts_with(bytes_head)) {
+    line.remove_prefix(bytes_head.size());
+    auto const quote = line.find('"');
+    if (quote == std::string_view::npos)
+      return std::nullopt;
+    auto bytes = base64_decode(line.substr(0, quote));
+    if (!bytes)
+      return std::nullopt;
+    output.data = std::move(*bytes);
+    line.remove_prefix(quote + 1);
+  } else {
     return std::nullopt;
-  line.remove_prefix(*behind);
+  }
   if (line.starts_with(",\"event\":\"stdout\""))
     output.stream = wire::output_stream::out;
   else if (line.starts_with(",\"event\":\"stderr\""))

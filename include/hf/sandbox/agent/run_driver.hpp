@@ -84,7 +84,8 @@ class run_driver {
 
   void follow(input_pump<Transport>* pump, stop_source& fail_run) {
     backoff pauses(std::chrono::milliseconds(50), std::chrono::milliseconds(2000));
-    std::optional<clock::time_point> broken_since;
+    bool broken = false;
+    clock::time_point broken_since{};
     auto next_machine_check = clock::now();
     bool resend = false;
     for (;;) {
@@ -116,13 +117,13 @@ class run_driver {
                                  "the call's deadline passed; the command goes on", why.details());
 
       if (attached_) {
-        broken_since.reset();
+        broken = false;
         pauses = backoff(std::chrono::milliseconds(50), std::chrono::milliseconds(2000));
       }
-      if (!broken_since)
+      if (!std::exchange(broken, true))
         broken_since = clock::now();
       resend = decide(why) || resend;
-      if (clock::now() - *broken_since >= state_.options().reconnect_budget)
+      if (clock::now() - broken_since >= state_.options().reconnect_budget)
         give_up(why);
       if (machine_ended_ && clock::now() >= next_machine_check) {
         if (machine_ended_())

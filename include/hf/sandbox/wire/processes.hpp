@@ -116,6 +116,15 @@ struct signal_request {
   return status;
 }
 
+/// The accepted offset in an answer of `POST /v1/processes/{id}/stdin`; nothing when there is none.
+[[nodiscard]] inline std::optional<std::uint64_t> accepted_input(std::string_view answer) {
+  auto const j = json::parse(answer, nullptr, false);
+  auto const it = j.is_object() ? j.find("accepted") : j.end();
+  if (!j.is_object() || it == j.end() || !it->is_number_unsigned())
+    return std::nullopt;
+  return it->get<std::uint64_t>();
+}
+
 [[nodiscard]] inline json signal_request_to_json(signal_request const& request) {
   return {{"signal", request.signal}, {"scope", request.scope}};
 }
