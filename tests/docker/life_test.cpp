@@ -213,7 +213,7 @@ TEST_CASE("a start that takes too long is ended and undone") {
     FAIL("launched");
   } catch (hf::error const& e) {
     INFO(e.what());
-    CHECK((e.kind() == hf::errc::start_timed_out || e.kind() == hf::errc::request_timed_out));
+    CHECK(e.kind() == hf::errc::start_timed_out);
   }
   CHECK(eventually([&] { return test.containers() == 0; }));
 }

@@ -132,7 +132,8 @@ inline docker_options docker_settings() {
 /// are gone at its end, also when it fails.
 class docker_test {
  public:
-  explicit docker_test(docker_options options = docker_settings()) : options_(std::move(options)) {
+  docker_test() : docker_test(docker_settings()) {}
+  explicit docker_test(docker_options options) : options_(std::move(options)) {
     if (!why_no_engine().empty())
       SKIP(why_no_engine());
   }

@@ -69,6 +69,22 @@ class launch_attempt {
 
   /// Returns a machine whose agent has answered. Throws `way_blocked` where another way may do.
   instance run() {
+    try {
+      return make();
+    } catch (error const& e) {
+      // The clock that ran out is the caller's, whichever request noticed.
+      if (e.kind() != errc::request_timed_out || clock::now() < deadline_)
+        throw;
+      throw launch_error(errc::start_timed_out,
+                         std::string("the start took longer than start_timeout: ") + e.what(),
+                         id_.empty() ? "create" : "start", "", e.details());
+    }
+  }
+
+ private:
+  instance make() {
+    if (options_.stop.stop_requested())
+      throw error(errc::cancelled, "the launch was cancelled", {.where = hop::docker});
     held_ = std::make_shared<held_socket>();
     if (plan_.reach == docker_reach::unix_socket) {
       held_->directory =
@@ -95,7 +111,6 @@ class launch_attempt {
     return out;
   }
 
- private:
   [[nodiscard]] engine_call limits() const { return {deadline_, options_.stop}; }
 
   json body() const { return container_body(all_.options(), options_, plan_); }

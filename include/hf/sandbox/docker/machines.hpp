@@ -32,6 +32,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -74,8 +75,7 @@ class machines {
   }
 
   instance inspect(http::transport_ref transport, std::string const& id) {
-    check_id(id);
-    auto const description = look(transport, id, {});
+    auto const description = is_possible(id) ? look(transport, id, {}) : std::nullopt;
     if (!description)
       throw error(errc::not_found, "there is no container " + id, {.where = hop::docker});
     auto out = describe(*description);
@@ -114,7 +114,8 @@ class machines {
   }
 
   void stop(http::transport_ref transport, std::string const& id) {
-    check_id(id);
+    if (!is_possible(id))
+      return;
     auto held = forget(id);
     if (!held) {
       auto const description = look(transport, id, {});
@@ -138,7 +139,8 @@ class machines {
   }
 
   std::string logs(http::transport_ref transport, std::string const& id) {
-    check_id(id);
+    if (!is_possible(id))
+      return {};
     auto const answer = engine().call_idempotent(
         transport, "GET",
         "/containers/" + http::encode_component(id) + "/logs?stdout=1&stderr=1&tail=50", {});
@@ -210,9 +212,11 @@ class machines {
  private:
   static constexpr std::chrono::milliseconds longest_pause{200};
 
-  static void check_id(std::string const& id) {
-    if (id.empty() || id == "." || id == "..")
-      throw error(errc::invalid_argument, "'" + id + "' is no container's id");
+  /// Whether the engine could have a container of that id or name; others never reach it.
+  static bool is_possible(std::string const& id) {
+    constexpr std::string_view allowed =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-";
+    return !id.empty() && id.find_first_not_of(allowed) == std::string::npos && id[0] != '.';
   }
 
   std::string engine_key() { return sha256_hex(engine().address().name).substr(0, 8); }
