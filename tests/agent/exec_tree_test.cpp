@@ -1,7 +1,8 @@
 #include "support/exec_client.hpp"
 
 #include <catch2/catch_test_macros.hpp>
-#include <catch2/generators/catch_generators.hpp>
+#include <catch2/generators/catch_generators_adapters.hpp>
+#include <catch2/generators/catch_generators_range.hpp>
 
 #include <string>
 
@@ -34,7 +35,7 @@ std::string filled(std::string script, std::string const& sleeper) {
 }  // namespace
 
 TEST_CASE("a timeout kills every descendant, and what was printed arrives", "[exec][tree]") {
-  auto const shape = GENERATE(from_range(trees()));
+  auto const shape = GENERATE(Catch::Generators::from_range(trees()));
   INFO(shape.name);
   agent_process agent;
   std::string const sleeper = unique_sleep();
