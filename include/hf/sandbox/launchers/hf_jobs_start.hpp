@@ -114,7 +114,7 @@ class hf_jobs_start {
                                                describe(job));
       if (clock::now() >= next_look) {
         auto const before = job.stage;
-        job = look(job.id, limits);
+        job = look(std::move(job), limits);
         job.labels[hub::nonce_label] = nonce_;
         stage_ = job.stage;
         next_look = clock::now() + look_interval;
@@ -155,18 +155,19 @@ class hf_jobs_start {
     }
   }
 
-  [[nodiscard]] hub::job_info look(std::string const& id, hub::call_limits const& limits) {
+  /// The job as it is now, or as it was when the Hub cannot be reached for the moment: that is no
+  /// reason to give up, nor to keep the agent waiting.
+  [[nodiscard]] hub::job_info look(hub::job_info job, hub::call_limits limits) {
+    auto const soon = clock::now() + look_interval;
+    if (!limits.deadline || *limits.deadline > soon)
+      limits.deadline = soon;
     try {
-      return api_.inspect(through_, name_space_, id, limits);
+      return api_.inspect(through_, name_space_, job.id, limits);
     } catch (error const& failure) {
-      // Not reaching the Hub is not a reason to give up while there is time.
-      if (!hub::is_transient(failure) || expired(limits))
+      if (!hub::is_transient(failure))
         throw;
+      return job;
     }
-    hub::job_info unknown;
-    unknown.id = id;
-    unknown.stage = stage_;
-    return unknown;
   }
 
   static void check_protocol(agent_health const& health, int minimum) {
