@@ -46,7 +46,8 @@ namespace hf::detail {
   if (rq.unix_socket.find('\0') != std::string::npos)
     refuse("the socket's path holds NUL");
   // The room in a socket address (unix(7)); a longer path can be opened as /proc/self/fd/N.
-  if (rq.unix_socket.size() > 107) refuse("the socket's path is longer than 107 bytes");
+  if (rq.unix_socket.size() > 107)
+    refuse("the socket's path is longer than 107 bytes");
   for (auto const* path : {&rq.tls.ca_file, &rq.tls.ca_path, &rq.tls.cert_file, &rq.tls.key_file})
     if (path->find('\0') != std::string::npos)
       refuse("a path of the TLS settings holds NUL");
