@@ -275,6 +275,20 @@ TEST_CASE("a state directory with a long path works") {
   CHECK(at.left() == 0);
 }
 
+TEST_CASE("the last sandbox takes the default state directory with it") {
+  public_directory const runtime;
+  ::setenv("XDG_RUNTIME_DIR", runtime.path().c_str(), 1);
+  std::string const base = runtime.path() + "/hf-sandbox-" + std::to_string(::geteuid());
+  {
+    hf::process_launcher_options options;
+    options.isolation = isolation::none;
+    auto sb = local_sandbox::create({}, hf::process_launcher(options));
+    CHECK(std::filesystem::exists(base + "/" + sb.id() + "/agent.sock"));
+  }
+  CHECK(becomes_true([&] { return !std::filesystem::exists(base); }));
+  ::unsetenv("XDG_RUNTIME_DIR");
+}
+
 TEST_CASE("what cannot be honoured is refused by name, and nothing is left") {
   places const at;
   auto const refused = [&](hf::launch_options const& options, char const* name,

@@ -41,6 +41,10 @@ bool drain(int fd, log_file& log) {
   }
 }
 
+void remove_parent_if_empty(std::string const& path) {
+  ::rmdir(path.substr(0, path.rfind('/')).c_str());
+}
+
 class keeper {
  public:
   keeper(settings const& how, int agent_fd, int log_fd)
@@ -84,9 +88,13 @@ class keeper {
     status.line("log");
     write_all(status.fd(), log_.tail(reported_log));
     remove_tree(how_.scratch);
-    if (!how_.alias.empty())
+    if (!how_.alias.empty()) {
       ::unlink(how_.alias.c_str());
+      remove_parent_if_empty(how_.alias);
+    }
     remove_tree(how_.state);
+    if (how_.remove_base)
+      remove_parent_if_empty(how_.state);
   }
 
  private:

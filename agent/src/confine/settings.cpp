@@ -76,6 +76,8 @@ std::string parse_settings(int& argc, char** argv, settings& into) {
       good = parse_number(value, into.lifetime);
     else if (argument == "--no-network")
       into.network = false;
+    else if (argument == "--remove-base")
+      into.remove_base = true;
     else if (argument == "--volume-ro" || argument == "--volume-rw") {
       good = i + 2 < argc && argv[i + 1][0] == '/' && argv[i + 2][0] == '/';
       if (good) {

@@ -31,6 +31,8 @@ struct settings {
   /// Seconds until the sandbox is ended; 0: never.
   long lifetime = 0;
   bool network = true;
+  /// The directory above the state directory goes with its last sandbox.
+  bool remove_base = false;
   std::vector<volume> volumes;
   /// Where the flags lie in memory: what commands could read in the agent's command line.
   std::vector<char*> consumed;

@@ -32,7 +32,10 @@ class local_sandboxes {
  public:
   /// `base` empty: the default state directory.
   explicit local_sandboxes(std::string base)
-      : base_(base.empty() ? default_state_directory() : std::move(base)) {}
+      : own_base_(base.empty()), base_(own_base_ ? default_state_directory() : std::move(base)) {}
+
+  /// The directory above a sandbox's is one of ours, removed with its last sandbox.
+  [[nodiscard]] bool owns_base() const noexcept { return own_base_; }
 
   [[nodiscard]] std::string const& base() const noexcept { return base_; }
   [[nodiscard]] std::string path_of(std::string const& id) const { return base_ + "/" + id; }
@@ -109,6 +112,26 @@ class local_sandboxes {
         std::filesystem::remove(record->alias, ignored);
     }
     std::filesystem::remove_all(path_of(id), ignored);
+    remove_base_if_empty();
+  }
+
+  void remove_base_if_empty() const noexcept {
+    if (own_base_)
+      ::rmdir(base_.c_str());
+  }
+
+  /// Makes the directory of a new sandbox.
+  [[nodiscard]] unique_fd make(std::string const& id) const {
+    for (int attempt = 0;; ++attempt) {
+      (void)open_private_directory(base_, true);
+      try {
+        return open_private_directory(path_of(id), true);
+      } catch (error const& e) {
+        // The last sandbox of another program has just taken the directory above with it.
+        if (e.details().system_error != ENOENT || attempt == 100)
+          throw;
+      }
+    }
   }
 
   /// Name of the directory that a sandbox writes to.
@@ -179,6 +202,7 @@ class local_sandboxes {
     gone_within(std::chrono::seconds(5));
   }
 
+  bool own_base_;
   std::string base_;
 };
 

@@ -64,6 +64,7 @@ class local_undo {
       if (!alias_.empty())
         std::filesystem::remove(alias_, ignored);
       std::filesystem::remove_all(sandboxes_.path_of(id_), ignored);
+      sandboxes_.remove_base_if_empty();
       id_.clear();
       return status_ ? status_->log() : std::string();
     } catch (...) {
@@ -110,11 +111,9 @@ struct local_beginning {
   return alias;
 }
 
-[[nodiscard]] inline std::vector<std::string> local_arguments(std::string const& agent,
-                                                              isolation level,
-                                                              std::string const& state,
-                                                              local_record const& record,
-                                                              launch_options const& what) {
+[[nodiscard]] inline std::vector<std::string> local_arguments(
+    std::string const& agent, isolation level, std::string const& state, local_record const& record,
+    launch_options const& what, bool remove_base) {
   std::string const mode = level == isolation::private_root    ? "private-root"
                            : level == isolation::landlock_only ? "landlock-only"
                                                                : "none";
@@ -129,6 +128,8 @@ struct local_beginning {
     arguments.push_back("--state-alias=" + record.alias);
   if (what.timeout)
     arguments.push_back("--lifetime=" + std::to_string(what.timeout->count()));
+  if (remove_base)
+    arguments.emplace_back("--remove-base");
   if (what.network == false)
     arguments.emplace_back("--no-network");
   for (auto const& v : what.volumes) {
@@ -173,13 +174,12 @@ struct local_beginning {
   std::string const agent = locate_agent(how.agent).string();
   if (what.on_progress)
     what.on_progress("starting " + agent);
-  (void)open_private_directory(sandboxes.base(), true);
   sandboxes.remove_stale();
 
   std::string const id = random_hex(12);
   std::string token = random_hex(32);
   std::string const state = sandboxes.path_of(id);
-  unique_fd const directory = open_private_directory(state, true);
+  unique_fd const directory = sandboxes.make(id);
   local_undo undo(sandboxes, id);
   if (!try_lock_directory(directory.get()))
     throw local_error("cannot lock " + state, EWOULDBLOCK);
@@ -195,9 +195,9 @@ struct local_beginning {
   if (sandboxes.needs_alias(id))
     undo.owns_alias(record.alias = make_local_alias(id, state));
 
-  auto started =
-      spawn_local_agent(agent, local_arguments(agent, how.isolation, state, record, what),
-                        local_environment(what), directory.get());
+  auto started = spawn_local_agent(
+      agent, local_arguments(agent, how.isolation, state, record, what, sandboxes.owns_base()),
+      local_environment(what), directory.get());
   auto const status = std::make_shared<local_status>(std::move(started.status));
   undo.owns_process(std::move(started.lifeline), status);
   if (status->wait_until_decided(deadline, what.stop) != local_status::outcome::ready)
