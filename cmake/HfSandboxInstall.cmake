@@ -66,10 +66,12 @@ configure_file("${PROJECT_SOURCE_DIR}/cmake/hf-sandbox.pc.in" "${PROJECT_BINARY_
 install(FILES "${PROJECT_BINARY_DIR}/hf-sandbox.pc"
   DESTINATION "${CMAKE_INSTALL_LIBDIR}/pkgconfig" COMPONENT library)
 
-install(FILES "${PROJECT_SOURCE_DIR}/LICENSE" DESTINATION "${CMAKE_INSTALL_DOCDIR}"
+# By default the folder has the package's name, not the project's.
+string(REGEX REPLACE "/doc/hf_sandbox$" "/doc/hf-sandbox" _doc_dir "${CMAKE_INSTALL_DOCDIR}")
+install(FILES "${PROJECT_SOURCE_DIR}/LICENSE" DESTINATION "${_doc_dir}"
   RENAME copyright COMPONENT library)
 install(FILES "${PROJECT_SOURCE_DIR}/README.md" "${PROJECT_SOURCE_DIR}/CHANGELOG.md"
-  DESTINATION "${CMAKE_INSTALL_DOCDIR}" COMPONENT library OPTIONAL)
+  DESTINATION "${_doc_dir}" COMPONENT library OPTIONAL)
 
 if(HF_SANDBOX_IS_TOP_LEVEL)
   set(CPACK_PACKAGE_NAME hf-sandbox)

@@ -1,8 +1,5 @@
 # The library: header-only targets, one per component. A component whose third-party library is
 # not installed is left out; asking for it by name (HF_SANDBOX_WITH_<X>=ON) makes that an error.
-if(HF_SANDBOX_IS_TOP_LEVEL)
-  set(CMAKE_INSTALL_DOCDIR share/doc/hf-sandbox CACHE PATH "Documentation (share/doc/hf-sandbox)")
-endif()
 include(GNUInstallDirs)
 
 set(HF_SANDBOX_WITH_CURL AUTO CACHE STRING "hf_sandbox::curl: ON, OFF or AUTO (when libcurl is found)")

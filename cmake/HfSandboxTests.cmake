@@ -55,6 +55,9 @@ endif()
 # Test cases tagged [serial] run with nothing beside them.
 function(hf_sandbox_discover target)
   cmake_parse_arguments(arg "" "PREFIX;RESOURCE_LOCK" "" ${ARGN})
+  if(HF_SANDBOX_TEST_NAME_PREFIX)
+    string(PREPEND arg_PREFIX "${HF_SANDBOX_TEST_NAME_PREFIX} ")
+  endif()
   set(timeout 300)
   if(HF_SANDBOX_SANITIZE)
     set(timeout 900)
@@ -67,9 +70,9 @@ function(hf_sandbox_discover target)
     list(APPEND properties RESOURCE_LOCK ${arg_RESOURCE_LOCK})
   endif()
   catch_discover_tests(${target} DISCOVERY_MODE PRE_TEST TEST_SPEC "~[serial]"
-    TEST_PREFIX "${HF_SANDBOX_TEST_NAME_PREFIX}${arg_PREFIX}" PROPERTIES ${properties})
+    TEST_PREFIX "${arg_PREFIX}" PROPERTIES ${properties})
   catch_discover_tests(${target} DISCOVERY_MODE PRE_TEST TEST_SPEC "[serial]"
-    TEST_PREFIX "${HF_SANDBOX_TEST_NAME_PREFIX}${arg_PREFIX}" TEST_LIST ${target}_SERIAL_TESTS
+    TEST_PREFIX "${arg_PREFIX}" TEST_LIST ${target}_SERIAL_TESTS
     PROPERTIES ${properties} RUN_SERIAL TRUE)
 endfunction()
 
