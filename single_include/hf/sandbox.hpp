@@ -2602,15 +2602,28 @@ namespace hf::detail {
   }
 }
 [[nodiscard]] inline std::optional<wire::output_event> read_output_line(std::string_view line) {
-  constexpr std::string_view head = "{\"data\":\"";
-  if (!line.starts_with(head))
-    return std::nullopt;
-  line.remove_prefix(head.size());
+  constexpr std::string_view text_head = "{\"data\":\"";
+  constexpr std::string_view bytes_head = "{\"b64\":\"";
   wire::output_event output;
-  auto const behind = unescape_string(line, output.data);
-  if (!behind)
+  if (line.starts_with(text_head)) {
+    line.remove_prefix(text_head.size());
+    auto const behind = unescape_string(line, output.data);
+    if (!behind)
+      return std::nullopt;
+    line.remove_prefix(*behind);
+  } else if (line.starts_with(bytes_head)) {
+    line.remove_prefix(bytes_head.size());
+    auto const quote = line.find('"');
+    if (quote == std::string_view::npos)
+      return std::nullopt;
+    auto bytes = base64_decode(line.substr(0, quote));
+    if (!bytes)
+      return std::nullopt;
+    output.data = std::move(*bytes);
+    line.remove_prefix(quote + 1);
+  } else {
     return std::nullopt;
-  line.remove_prefix(*behind);
+  }
   if (line.starts_with(",\"event\":\"stdout\""))
     output.stream = wire::output_stream::out;
   else if (line.starts_with(",\"event\":\"stderr\""))
@@ -3077,7 +3090,8 @@ class run_driver {
   using clock = std::chrono::steady_clock;
   void follow(input_pump<Transport>* pump, stop_source& fail_run) {
     backoff pauses(std::chrono::milliseconds(50), std::chrono::milliseconds(2000));
-    std::optional<clock::time_point> broken_since;
+    bool broken = false;
+    clock::time_point broken_since{};
     auto next_machine_check = clock::now();
     bool resend = false;
     for (;;) {
@@ -3108,13 +3122,13 @@ class run_driver {
         throw state_.interrupted(errc::request_timed_out,
                                  "the call's deadline passed; the command goes on", why.details());
       if (attached_) {
-        broken_since.reset();
+        broken = false;
         pauses = backoff(std::chrono::milliseconds(50), std::chrono::milliseconds(2000));
       }
-      if (!broken_since)
+      if (!std::exchange(broken, true))
         broken_since = clock::now();
       resend = decide(why) || resend;
-      if (clock::now() - *broken_since >= state_.options().reconnect_budget)
+      if (clock::now() - broken_since >= state_.options().reconnect_budget)
         give_up(why);
       if (machine_ended_ && clock::now() >= next_machine_check) {
         if (machine_ended_())
@@ -7754,7 +7768,7 @@ class hf_jobs_start {
                                                describe(job));
       if (clock::now() >= next_look) {
         auto const before = job.stage;
-        job = look(job.id, limits);
+        job = look(std::move(job), limits);
         job.labels[hub::nonce_label] = nonce_;
         stage_ = job.stage;
         next_look = clock::now() + look_interval;
@@ -7795,18 +7809,19 @@ class hf_jobs_start {
     }
   }
 
-  [[nodiscard]] hub::job_info look(std::string const& id, hub::call_limits const& limits) {
+  /// The job as it is now, or as it was when the Hub cannot be reached for the moment: that is no
+  /// reason to give up, nor to keep the agent waiting.
+  [[nodiscard]] hub::job_info look(hub::job_info job, hub::call_limits limits) {
+    auto const soon = clock::now() + look_interval;
+    if (!limits.deadline || *limits.deadline > soon)
+      limits.deadline = soon;
     try {
-      return api_.inspect(through_, name_space_, id, limits);
+      return api_.inspect(through_, name_space_, job.id, limits);
     } catch (error const& failure) {
-      // Not reaching the Hub is not a reason to give up while there is time.
-      if (!hub::is_transient(failure) || expired(limits))
+      if (!hub::is_transient(failure))
         throw;
+      return job;
     }
-    hub::job_info unknown;
-    unknown.id = id;
-    unknown.stage = stage_;
-    return unknown;
   }
 
   static void check_protocol(agent_health const& health, int minimum) {
@@ -9802,8 +9817,7 @@ class machines {
     return engine_json("inspect container " + id, answer);
   }
   instance inspect(http::transport_ref transport, std::string const& id) {
-    check_id(id);
-    auto const description = look(transport, id, {});
+    auto const description = is_possible(id) ? look(transport, id, {}) : std::nullopt;
     if (!description)
       throw error(errc::not_found, "there is no container " + id, {.where = hop::docker});
     auto out = describe(*description);
@@ -9839,7 +9853,8 @@ class machines {
     return out;
   }
   void stop(http::transport_ref transport, std::string const& id) {
-    check_id(id);
+    if (!is_possible(id))
+      return;
     auto held = forget(id);
     if (!held) {
       auto const description = look(transport, id, {});
@@ -9861,7 +9876,8 @@ class machines {
     held->directory.remove();
   }
   std::string logs(http::transport_ref transport, std::string const& id) {
-    check_id(id);
+    if (!is_possible(id))
+      return {};
     auto const answer = engine().call_idempotent(
         transport, "GET",
         "/containers/" + http::encode_component(id) + "/logs?stdout=1&stderr=1&tail=50", {});
@@ -9920,9 +9936,10 @@ class machines {
   }
  private:
   static constexpr std::chrono::milliseconds longest_pause{200};
-  static void check_id(std::string const& id) {
-    if (id.empty() || id == "." || id == "..")
-      throw error(errc::invalid_argument, "'" + id + "' is no container's id");
+  static bool is_possible(std::string const& id) {
+    constexpr std::string_view allowed =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-";
+    return !id.empty() && id.find_first_not_of(allowed) == std::string::npos && id[0] != '.';
   }
   std::string engine_key() { return sha256_hex(engine().address().name).substr(0, 8); }
   json containers(http::transport_ref transport, json const& filters) {
@@ -10071,6 +10088,20 @@ class launch_attempt {
       undo();
   }
   instance run() {
+    try {
+      return make();
+    } catch (error const& e) {
+      if (e.kind() != errc::request_timed_out || clock::now() < deadline_)
+        throw;
+      throw launch_error(errc::start_timed_out,
+                         std::string("the start took longer than start_timeout: ") + e.what(),
+                         id_.empty() ? "create" : "start", "", e.details());
+    }
+  }
+ private:
+  instance make() {
+    if (options_.stop.stop_requested())
+      throw error(errc::cancelled, "the launch was cancelled", {.where = hop::docker});
     held_ = std::make_shared<held_socket>();
     if (plan_.reach == docker_reach::unix_socket) {
       held_->directory =
@@ -10096,7 +10127,6 @@ class launch_attempt {
     done_ = true;
     return out;
   }
- private:
   [[nodiscard]] engine_call limits() const { return {deadline_, options_.stop}; }
   json body() const { return container_body(all_.options(), options_, plan_); }
   [[nodiscard]] std::string secrets_text() const {
@@ -10718,7 +10748,8 @@ namespace hf::detail {
 class local_sandboxes {
  public:
   explicit local_sandboxes(std::string base)
-      : base_(base.empty() ? default_state_directory() : std::move(base)) {}
+      : own_base_(base.empty()), base_(own_base_ ? default_state_directory() : std::move(base)) {}
+  [[nodiscard]] bool owns_base() const noexcept { return own_base_; }
   [[nodiscard]] std::string const& base() const noexcept { return base_; }
   [[nodiscard]] std::string path_of(std::string const& id) const { return base_ + "/" + id; }
   [[nodiscard]] unique_fd open(std::string const& id) const {
@@ -10779,6 +10810,22 @@ class local_sandboxes {
         std::filesystem::remove(record->alias, ignored);
     }
     std::filesystem::remove_all(path_of(id), ignored);
+    remove_base_if_empty();
+  }
+  void remove_base_if_empty() const noexcept {
+    if (own_base_)
+      ::rmdir(base_.c_str());
+  }
+  [[nodiscard]] unique_fd make(std::string const& id) const {
+    for (int attempt = 0;; ++attempt) {
+      (void)open_private_directory(base_, true);
+      try {
+        return open_private_directory(path_of(id), true);
+      } catch (error const& e) {
+        if (e.details().system_error != ENOENT || attempt == 100)
+          throw;
+      }
+    }
   }
   [[nodiscard]] static std::string scratch_name(std::string const& id) {
     return "hf-sandbox-" + std::to_string(::geteuid()) + "-" + id;
@@ -10840,6 +10887,7 @@ class local_sandboxes {
     send(SIGKILL);
     gone_within(std::chrono::seconds(5));
   }
+  bool own_base_;
   std::string base_;
 };
 }  // namespace hf::detail
@@ -11258,6 +11306,7 @@ class local_undo {
       if (!alias_.empty())
         std::filesystem::remove(alias_, ignored);
       std::filesystem::remove_all(sandboxes_.path_of(id_), ignored);
+      sandboxes_.remove_base_if_empty();
       id_.clear();
       return status_ ? status_->log() : std::string();
     } catch (...) {
@@ -11296,11 +11345,9 @@ struct local_beginning {
     throw local_error("cannot make the link " + alias, errno);
   return alias;
 }
-[[nodiscard]] inline std::vector<std::string> local_arguments(std::string const& agent,
-                                                              isolation level,
-                                                              std::string const& state,
-                                                              local_record const& record,
-                                                              launch_options const& what) {
+[[nodiscard]] inline std::vector<std::string> local_arguments(
+    std::string const& agent, isolation level, std::string const& state, local_record const& record,
+    launch_options const& what, bool remove_base) {
   std::string const mode = level == isolation::private_root    ? "private-root"
                            : level == isolation::landlock_only ? "landlock-only"
                                                                : "none";
@@ -11315,6 +11362,8 @@ struct local_beginning {
     arguments.push_back("--state-alias=" + record.alias);
   if (what.timeout)
     arguments.push_back("--lifetime=" + std::to_string(what.timeout->count()));
+  if (remove_base)
+    arguments.emplace_back("--remove-base");
   if (what.network == false)
     arguments.emplace_back("--no-network");
   for (auto const& v : what.volumes) {
@@ -11355,12 +11404,11 @@ struct local_beginning {
   std::string const agent = locate_agent(how.agent).string();
   if (what.on_progress)
     what.on_progress("starting " + agent);
-  (void)open_private_directory(sandboxes.base(), true);
   sandboxes.remove_stale();
   std::string const id = random_hex(12);
   std::string token = random_hex(32);
   std::string const state = sandboxes.path_of(id);
-  unique_fd const directory = open_private_directory(state, true);
+  unique_fd const directory = sandboxes.make(id);
   local_undo undo(sandboxes, id);
   if (!try_lock_directory(directory.get()))
     throw local_error("cannot lock " + state, EWOULDBLOCK);
@@ -11375,9 +11423,9 @@ struct local_beginning {
   undo.owns_scratch(record.scratch);
   if (sandboxes.needs_alias(id))
     undo.owns_alias(record.alias = make_local_alias(id, state));
-  auto started =
-      spawn_local_agent(agent, local_arguments(agent, how.isolation, state, record, what),
-                        local_environment(what), directory.get());
+  auto started = spawn_local_agent(
+      agent, local_arguments(agent, how.isolation, state, record, what, sandboxes.owns_base()),
+      local_environment(what), directory.get());
   auto const status = std::make_shared<local_status>(std::move(started.status));
   undo.owns_process(std::move(started.lifeline), status);
   if (status->wait_until_decided(deadline, what.stop) != local_status::outcome::ready)
