@@ -23,6 +23,8 @@ void harden_process() {
   ::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
   // Writes to a caller that has gone report EPIPE. Commands get the default back when they start.
   std::signal(SIGPIPE, SIG_IGN);
+  // A write beyond a limit on file sizes reports EFBIG.
+  std::signal(SIGXFSZ, SIG_IGN);
   rlimit descriptors{};
   if (::getrlimit(RLIMIT_NOFILE, &descriptors) == 0) {
     rlim_t const wanted = (std::min)(descriptors.rlim_max, most_descriptors);
