@@ -17,7 +17,6 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
-#include <iterator>
 #include <stdexcept>
 
 namespace hf::testing_support {
@@ -29,8 +28,14 @@ namespace {
 constexpr char bucket_volume[] = "bucket:huggingface/sbx-server";
 
 std::string read_file(std::string const& path) {
+  std::error_code failed;
+  auto const size = std::filesystem::file_size(path, failed);
+  if (failed)
+    return {};
+  std::string out(static_cast<std::size_t>(size), '\0');
   std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), {}};
+  file.read(out.data(), static_cast<std::streamsize>(size));
+  return out;
 }
 
 }  // namespace
@@ -239,11 +244,13 @@ void state::record(hub_route where, request const& rq, int status) {
 
 fake_hub::fake_hub(fake_hub_options options)
     : self_(std::make_unique<implementation>(std::move(options))) {
-  serve_agent_as(self_->agent_sha256);
   auto& self = *self_;
-  std::lock_guard const lock(self.mutex);
-  self.bucket.push_back("sbx-server");
-  std::ofstream(self.directory + "/bucket/sbx-server", std::ios::binary) << self.agent_bytes;
+  {
+    std::lock_guard const lock(self.mutex);
+    self.bucket.push_back("sbx-server");
+    std::ofstream(self.directory + "/bucket/sbx-server", std::ios::binary) << self.agent_bytes;
+  }
+  serve_agent_as(self.agent_sha256);
 }
 
 fake_hub::~fake_hub() = default;
@@ -271,8 +278,8 @@ bool fake_hub::isolated() const {
 void fake_hub::serve_agent_as(std::string const& sha256) {
   std::lock_guard const lock(self_->mutex);
   self_->bucket.push_back("sbx-server-" + sha256);
-  std::ofstream(self_->directory + "/bucket/sbx-server-" + sha256, std::ios::binary)
-      << self_->agent_bytes;
+  auto const bucket = self_->directory + "/bucket/sbx-server";
+  std::filesystem::create_hard_link(bucket, bucket + "-" + sha256);
 }
 
 void fake_hub::add_volume(std::string const& type, std::string const& source,
