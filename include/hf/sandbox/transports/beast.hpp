@@ -69,11 +69,11 @@ class beast_transport {
     if (connection && !attempt(*connection, rq, head, target, clock, sink))
       connection.reset();
     if (!connection) {
+      auto context = target.tls() ? state_->contexts.get(tls) : nullptr;
       clock = detail::request_clock(rq);
       connection = std::make_unique<detail::beast_connection>();
       waker const wake(*connection, rq);
-      detail::beast_connector(*connection, rq, target, proxy, clock)
-          .open(target.tls() ? state_->contexts.get(tls) : nullptr);
+      detail::beast_connector(*connection, rq, target, proxy, clock).open(std::move(context));
       if (!perform(*connection, rq, head, target, clock, sink))
         return;
     }

@@ -175,7 +175,7 @@ class beast_exchange {
         return;
       }
     }
-    if (!got_head_ && !looks_like_http())
+    if (!got_head_ && !consumed_ && !looks_like_http())
       fail(errc::protocol_error, origin_ + " does not answer in HTTP");
     fail(errc::connection_lost, "the connection to " + origin_ + " broke before the answer's end",
          ec);
@@ -199,6 +199,7 @@ class beast_exchange {
         return;
       }
       buffer.consume(used);
+      consumed_ = consumed_ || used > 0;
       if (ec == boost::beast::http::error::need_more)
         ec = {};
       else if (ec)
@@ -277,6 +278,7 @@ class beast_exchange {
   bool write_failed_ = false;
   bool reading_ = false;
   bool read_ready_ = false;
+  bool consumed_ = false;
   bool got_head_ = false;
   bool answered_ = false;
   bool refused_ = false;

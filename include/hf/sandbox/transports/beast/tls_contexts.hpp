@@ -44,6 +44,15 @@ class beast_tls_contexts {
       throw error(errc::tls_failed, what + ": " + ec.message());
   }
 
+  static bool has_hashed_names(std::filesystem::path const& directory) {
+    std::error_code ec;
+    for (std::filesystem::directory_iterator at(directory, ec), end; !ec && at != end;
+         at.increment(ec))
+      if (at->path().extension() == ".0")
+        return true;
+    return false;
+  }
+
   static std::shared_ptr<context> make(http::tls_settings const& settings) {
     auto made = std::make_shared<context>(context::tls_client);
     SSL_CTX_set_min_proto_version(made->native_handle(), TLS1_2_VERSION);
@@ -58,11 +67,13 @@ class beast_tls_contexts {
       made->add_verify_path(settings.ca_path, ec);
     check(ec, "cannot use the certification authorities in " + settings.ca_path);
     if (settings.ca_file.empty() && settings.ca_path.empty()) {
-      // OpenSSL's own default paths, without the environment variables that would replace them.
-      std::error_code missing;
-      if (std::filesystem::exists(X509_get_default_cert_file(), missing))
-        made->load_verify_file(X509_get_default_cert_file(), ec);
+      // OpenSSL's own default paths, without the environment variables that would replace them. A
+      // directory with hashed names is looked up as needed; a bundle has to be read whole.
       made->add_verify_path(X509_get_default_cert_dir(), ec);
+      std::error_code missing;
+      if (!has_hashed_names(X509_get_default_cert_dir()) &&
+          std::filesystem::exists(X509_get_default_cert_file(), missing))
+        made->load_verify_file(X509_get_default_cert_file(), ec);
     }
     if (!settings.cert_file.empty()) {
       made->use_certificate_chain_file(settings.cert_file, ec);
