@@ -12720,7 +12720,7 @@ class beast_exchange {
         return;
       }
     }
-    if (!got_head_ && !looks_like_http())
+    if (!got_head_ && !consumed_ && !looks_like_http())
       fail(errc::protocol_error, origin_ + " does not answer in HTTP");
     fail(errc::connection_lost, "the connection to " + origin_ + " broke before the answer's end",
          ec);
@@ -12741,6 +12741,7 @@ class beast_exchange {
         return;
       }
       buffer.consume(used);
+      consumed_ = consumed_ || used > 0;
       if (ec == boost::beast::http::error::need_more)
         ec = {};
       else if (ec)
@@ -12811,6 +12812,7 @@ class beast_exchange {
   bool write_failed_ = false;
   bool reading_ = false;
   bool read_ready_ = false;
+  bool consumed_ = false;
   bool got_head_ = false;
   bool answered_ = false;
   bool refused_ = false;
@@ -12850,6 +12852,14 @@ class beast_tls_contexts {
     if (ec)
       throw error(errc::tls_failed, what + ": " + ec.message());
   }
+  static bool has_hashed_names(std::filesystem::path const& directory) {
+    std::error_code ec;
+    for (std::filesystem::directory_iterator at(directory, ec), end; !ec && at != end;
+         at.increment(ec))
+      if (at->path().extension() == ".0")
+        return true;
+    return false;
+  }
   static std::shared_ptr<context> make(http::tls_settings const& settings) {
     auto made = std::make_shared<context>(context::tls_client);
     SSL_CTX_set_min_proto_version(made->native_handle(), TLS1_2_VERSION);
@@ -12864,10 +12874,11 @@ class beast_tls_contexts {
       made->add_verify_path(settings.ca_path, ec);
     check(ec, "cannot use the certification authorities in " + settings.ca_path);
     if (settings.ca_file.empty() && settings.ca_path.empty()) {
-      std::error_code missing;
-      if (std::filesystem::exists(X509_get_default_cert_file(), missing))
-        made->load_verify_file(X509_get_default_cert_file(), ec);
       made->add_verify_path(X509_get_default_cert_dir(), ec);
+      std::error_code missing;
+      if (!has_hashed_names(X509_get_default_cert_dir()) &&
+          std::filesystem::exists(X509_get_default_cert_file(), missing))
+        made->load_verify_file(X509_get_default_cert_file(), ec);
     }
     if (!settings.cert_file.empty()) {
       made->use_certificate_chain_file(settings.cert_file, ec);
@@ -12935,11 +12946,11 @@ class beast_transport {
     if (connection && !attempt(*connection, rq, head, target, clock, sink))
       connection.reset();
     if (!connection) {
+      auto context = target.tls() ? state_->contexts.get(tls) : nullptr;
       clock = detail::request_clock(rq);
       connection = std::make_unique<detail::beast_connection>();
       waker const wake(*connection, rq);
-      detail::beast_connector(*connection, rq, target, proxy, clock)
-          .open(target.tls() ? state_->contexts.get(tls) : nullptr);
+      detail::beast_connector(*connection, rq, target, proxy, clock).open(std::move(context));
       if (!perform(*connection, rq, head, target, clock, sink))
         return;
     }
