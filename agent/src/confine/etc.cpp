@@ -55,7 +55,7 @@ void show(std::string const& name, std::string const& target, report const& stat
   if (S_ISDIR(found.st_mode)) {
     if (::mkdir(destination.c_str(), 0755) != 0)
       status.give_up("mkdir " + destination, errno);
-    bind(source, destination, access::read_only, status);
+    bind_mount(source, destination, access::read_only, status);
   } else if (S_ISREG(found.st_mode) && found.st_size <= largest_copy) {
     // A copy, as a mount would keep the file of today when the host replaces it by another one.
     if (int const error = write_file(destination.c_str(), read_file(source.c_str())))

@@ -26,7 +26,8 @@ constexpr unsigned at_recursive = 0x8000;
 
 }  // namespace
 
-void bind(std::string const& source, std::string const& target, access how, report const& status) {
+void bind_mount(std::string const& source, std::string const& target, access how,
+                report const& status) {
   if (::mount(source.c_str(), target.c_str(), nullptr, MS_BIND | MS_REC, nullptr) != 0)
     status.give_up("bind " + source, errno);
   attributes wanted{};

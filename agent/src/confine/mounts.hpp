@@ -13,7 +13,8 @@ enum class access { read_only, read_write, device };
 
 /// Shows `source`, with what is mounted below it, at `target`: never with set-uid programs, never
 /// with devices but for `access::device`.
-void bind(std::string const& source, std::string const& target, access how, report const& status);
+void bind_mount(std::string const& source, std::string const& target, access how,
+                report const& status);
 
 /// Mounts a new file system of this type; returns 0 or an error number.
 [[nodiscard]] int mount_new(char const* type, std::string const& target, unsigned long flags,

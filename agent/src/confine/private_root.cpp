@@ -52,7 +52,7 @@ void show_system_directories(report const& status) {
       link(target, path, status);
     } else if (S_ISDIR(found.st_mode)) {
       directory(path, status);
-      bind(path, inside(path), access::read_only, status);
+      bind_mount(path, inside(path), access::read_only, status);
     }
   }
 }
@@ -64,7 +64,7 @@ void show_scratch(std::string const& from, std::string const& path, unsigned mod
   if (::chmod(from.c_str(), mode) != 0)
     status.give_up("chmod " + from, errno);
   directory(path, status);
-  bind(from, inside(path), access::read_write, status);
+  bind_mount(from, inside(path), access::read_write, status);
 }
 
 void memory_file_system(std::string const& path, std::string const& options, report const& status) {
@@ -81,7 +81,7 @@ void make_devices(report const& status) {
     if (::stat(path.c_str(), &found) != 0)
       continue;
     empty_file(path, status);
-    bind(path, inside(path), access::device, status);
+    bind_mount(path, inside(path), access::device, status);
   }
   link("/proc/self/fd", "/dev/fd", status);
   link("/proc/self/fd/0", "/dev/stdin", status);
@@ -116,7 +116,8 @@ void show_volumes(std::vector<volume> const& volumes, report const& status) {
       directory(v.target, status);
     else
       empty_file(v.target, status);
-    bind(v.source, inside(v.target), v.read_only ? access::read_only : access::read_write, status);
+    bind_mount(v.source, inside(v.target), v.read_only ? access::read_only : access::read_write,
+               status);
   }
 }
 
