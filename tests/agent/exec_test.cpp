@@ -3,6 +3,7 @@
 #include <catch2/catch_test_macros.hpp>
 #include <unistd.h>
 
+#include <fstream>
 #include <string>
 
 using namespace hf::testing_support;
@@ -42,7 +43,9 @@ TEST_CASE("a command that cannot be started says which step failed, and nothing 
   CHECK(nowhere.error["stage"] == "chdir");
   CHECK(nowhere.error["error"] ==
         "failed to spawn '/bin/sh': No such file or directory (os error 2)");
-  auto const forbidden = exec(agent, {{"cmd", json::array({"/etc/hostname"})}});
+  std::string const plain = agent.directory() + "/not-executable";
+  std::ofstream(plain) << "text\n";
+  auto const forbidden = exec(agent, {{"cmd", json::array({plain})}});
   CHECK(forbidden.error["errno"] == 13);
   auto const helped =
       exec(agent, {{"cmd", json::array({"no-such-program"})}, {"op", std::string(32, 'a')}});

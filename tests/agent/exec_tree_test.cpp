@@ -111,7 +111,9 @@ TEST_CASE("SIGTERM ends everything that the agent has started", "[exec][tree]") 
 TEST_CASE("a killed helper does not change a command's exit code", "[exec][tree]") {
   agent_process agent;
   auto const run =
-      exec(agent, {{"cmd", "kill -9 $PPID; sleep 0.3; echo on; exit 7"}, {"timeout", 60}});
+      // The first pause lets the helper report that the command runs.
+      exec(agent,
+           {{"cmd", "sleep 0.5; kill -9 $PPID; sleep 0.3; echo on; exit 7"}, {"timeout", 60}});
   CHECK(run.out == "on\n");
   CHECK(run.code() == 7);
 }
