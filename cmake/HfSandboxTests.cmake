@@ -3,6 +3,7 @@ include(Catch)
 
 set(HF_SANDBOX_TEST_ROOT "${PROJECT_SOURCE_DIR}/tests")
 set(HF_SANDBOX_TEST_NAME_PREFIX "" CACHE STRING "Put before every test's name, to tell builds apart")
+set(HF_SANDBOX_TEST_SUITES "" CACHE STRING "Suites to build (unit;agent;e2e;...); empty: all")
 option(HF_SANDBOX_TEST_PCH "Precompile the headers that every test includes" ON)
 
 # Sources shared by all suites: tests/support/*.cpp.
@@ -84,6 +85,9 @@ function(hf_sandbox_test_suite name)
   cmake_parse_arguments(arg "AGENT_OBJECTS" "PREFIX;SOURCE_DIR;RESOURCE_LOCK" "LIBRARIES" ${ARGN})
   if(NOT arg_SOURCE_DIR)
     set(arg_SOURCE_DIR ${name})
+  endif()
+  if(HF_SANDBOX_TEST_SUITES AND NOT name IN_LIST HF_SANDBOX_TEST_SUITES)
+    return()
   endif()
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS "${HF_SANDBOX_TEST_ROOT}/${arg_SOURCE_DIR}/*.cpp")
   if(NOT sources)
