@@ -161,8 +161,11 @@ class deflate_writer {
         code.lengths[symbol_of[0]] = 1;
         return code;
       }
-      std::stable_sort(leaves.begin(), leaves.end(), [&](int a, int b) {
-        return nodes[static_cast<std::size_t>(a)].count < nodes[static_cast<std::size_t>(b)].count;
+      // Equal counts in the order of their symbols, so that the result is always the same.
+      std::sort(leaves.begin(), leaves.end(), [&](int a, int b) {
+        auto const first = nodes[static_cast<std::size_t>(a)].count;
+        auto const second = nodes[static_cast<std::size_t>(b)].count;
+        return first != second ? first < second : a < b;
       });
       std::vector<int> merged;
       std::size_t next_leaf = 0;
