@@ -3054,6 +3054,7 @@ class run_driver {
       : agent_(agent), state_(state), machine_ended_(machine_ended) {}
   void start(std::string body, input_pump<Transport>* pump, stop_source& fail_run) {
     body_ = std::move(body);
+    first_sent_to_ = agent_.instance();
     follow(pump, fail_run);
   }
   void attach(stop_source& fail_run) {
@@ -3224,7 +3225,7 @@ class run_driver {
       return false;
     auto& handle = state_.handle();
     if (handle.agent_instance.empty())
-      handle.agent_instance = agent_.instance();
+      handle.agent_instance = first_sent_to_;
     if (!handle.agent_instance.empty())
       return true;
     if (find_by_operation())
@@ -3292,6 +3293,7 @@ class run_driver {
   run_state& state_;
   std::function<bool()> const& machine_ended_;
   std::string body_;
+  std::string first_sent_to_;
   bool attached_ = false;
 };
 }  // namespace hf::detail

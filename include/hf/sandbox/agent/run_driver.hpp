@@ -38,6 +38,8 @@ class run_driver {
   /// Starts the run with this body of `POST /v1/exec` and follows it.
   void start(std::string body, input_pump<Transport>* pump, stop_source& fail_run) {
     body_ = std::move(body);
+    // Before the first send: what other calls learn later may be the agent that came after it.
+    first_sent_to_ = agent_.instance();
     follow(pump, fail_run);
   }
 
@@ -231,7 +233,7 @@ class run_driver {
       return false;
     auto& handle = state_.handle();
     if (handle.agent_instance.empty())
-      handle.agent_instance = agent_.instance();
+      handle.agent_instance = first_sent_to_;
     if (!handle.agent_instance.empty())
       return true;
     if (find_by_operation())
@@ -305,6 +307,7 @@ class run_driver {
   run_state& state_;
   std::function<bool()> const& machine_ended_;
   std::string body_;
+  std::string first_sent_to_;
   bool attached_ = false;
 };
 
