@@ -5,6 +5,9 @@ set(HF_SANDBOX_TEST_ROOT "${PROJECT_SOURCE_DIR}/tests")
 set(HF_SANDBOX_TEST_NAME_PREFIX "" CACHE STRING "Put before every test's name, to tell builds apart")
 set(HF_SANDBOX_TEST_SUITES "" CACHE STRING "Suites to build (unit;agent;e2e;...); empty: all")
 option(HF_SANDBOX_TEST_PCH "Precompile the headers that every test includes" ON)
+# What a test file instantiates costs more than the file itself; several in one unit share it.
+option(HF_SANDBOX_TEST_UNITY "Compile several test files as one translation unit" ON)
+set(HF_SANDBOX_TEST_UNITY_SIZE 6 CACHE STRING "Test files in one translation unit")
 
 # Sources shared by all suites: tests/support/*.cpp.
 file(GLOB _support_sources CONFIGURE_DEPENDS "${HF_SANDBOX_TEST_ROOT}/support/*.cpp")
@@ -78,11 +81,12 @@ function(hf_sandbox_discover target)
 endfunction()
 
 # hf_sandbox_test_suite(<name> PREFIX p [SOURCE_DIR d] [RESOURCE_LOCK r] [AGENT_OBJECTS]
-#                       [LIBRARIES l...])
+#                       [ALONE] [LIBRARIES l...])
 # Makes hf_sandbox_<name>_tests when the folder has sources. It links core and every transport that
-# is installed, each announced by HF_SANDBOX_HAS_<COMPONENT>=1.
+# is installed, each announced by HF_SANDBOX_HAS_<COMPONENT>=1. ALONE: its files are large, and each
+# is a translation unit of its own.
 function(hf_sandbox_test_suite name)
-  cmake_parse_arguments(arg "AGENT_OBJECTS" "PREFIX;SOURCE_DIR;RESOURCE_LOCK" "LIBRARIES" ${ARGN})
+  cmake_parse_arguments(arg "AGENT_OBJECTS;ALONE" "PREFIX;SOURCE_DIR;RESOURCE_LOCK" "LIBRARIES" ${ARGN})
   if(NOT arg_SOURCE_DIR)
     set(arg_SOURCE_DIR ${name})
   endif()
@@ -101,6 +105,12 @@ function(hf_sandbox_test_suite name)
   add_executable(${target} ${sources} ${_support_sources})
   target_link_libraries(${target} PRIVATE Catch2::Catch2WithMain)
   hf_sandbox_test_settings(${target})
+  set(unity ${HF_SANDBOX_TEST_UNITY})
+  if(arg_ALONE)
+    set(unity OFF)
+  endif()
+  set_target_properties(${target} PROPERTIES
+    UNITY_BUILD ${unity} UNITY_BUILD_BATCH_SIZE ${HF_SANDBOX_TEST_UNITY_SIZE})
   if(arg_AGENT_OBJECTS)
     target_link_libraries(${target} PRIVATE hf_sandbox_agent_objects)
     if(TARGET hf_sandbox_test_pch)  # the agent's macros change Boost: a header of its own

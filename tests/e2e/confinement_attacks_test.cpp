@@ -15,12 +15,6 @@ using namespace hf::testing_support;
 
 namespace {
 
-std::vector<uid_t> creators() {
-  if (::geteuid() == 0)
-    return {0, ordinary_uid};
-  return {0};
-}
-
 std::string name_of(uid_t creator) {
   return creator != 0 ? "an ordinary user" : ::geteuid() == 0 ? "root" : "the caller";
 }

@@ -1,4 +1,5 @@
 #include "support/confined.hpp"
+#include "support/kind_of.hpp"
 
 #include <catch2/catch_message.hpp>
 #include <catch2/catch_test_macros.hpp>
@@ -87,17 +88,6 @@ bool becomes_true(Condition condition, std::chrono::seconds limit = 30s) {
     std::this_thread::sleep_for(20ms);
   }
   return true;
-}
-
-template <class Call>
-errc kind_of(Call&& call) {
-  try {
-    call();
-  } catch (hf::error const& e) {
-    UNSCOPED_INFO(e.what());
-    return e.kind();
-  }
-  return errc{};
 }
 
 isolation any_isolation() {

@@ -19,12 +19,6 @@ using hf::isolation;
 
 namespace {
 
-std::vector<uid_t> creators() {
-  if (::geteuid() == 0)
-    return {0, ordinary_uid};
-  return {0};
-}
-
 std::vector<inside_result> inside(isolation level, uid_t creator,
                                   std::vector<std::string> const& scripts,
                                   hf::launch_options launch = {}) {

@@ -1,6 +1,7 @@
 #include "support/agent_process.hpp"
 #include "support/faulty_proxy.hpp"
 #include "support/file_helpers.hpp"
+#include "support/kind_of.hpp"
 #include "support/sandbox_types.hpp"
 
 #include <hf/sandbox/files.hpp>
@@ -36,16 +37,6 @@ struct file_client {
   Transport transport;
   std::shared_ptr<hf::agent_client<Transport>> client;
 };
-
-template <class Call>
-hf::errc kind_of(Call&& call) {
-  try {
-    call();
-  } catch (hf::error const& e) {
-    return e.kind();
-  }
-  return hf::errc{};
-}
 
 }  // namespace
 

@@ -1,3 +1,4 @@
+#include "support/kind_of.hpp"
 #include "support/sandbox_types.hpp"
 #include "support/scale.hpp"
 
@@ -21,23 +22,13 @@
 
 using namespace std::chrono_literals;
 using hf::errc;
+using hf::testing_support::kind_of;
 using hf::testing_support::scaled;
 
 namespace {
 
 template <class Transport>
 using local_sandbox = hf::basic_sandbox<Transport, hf::process_launcher>;
-
-template <class Call>
-errc kind_of(Call&& call) {
-  try {
-    call();
-  } catch (hf::error const& e) {
-    UNSCOPED_INFO(e.what());
-    return e.kind();
-  }
-  return errc{};
-}
 
 }  // namespace
 

@@ -1,4 +1,6 @@
+#include "hub/patience.hpp"
 #include "support/fake_hub/setup.hpp"
+#include "support/kind_of.hpp"
 
 #include <hf/sandbox/launchers/hf_jobs.hpp>
 #include <hf/sandbox/transports/curl.hpp>
@@ -19,11 +21,10 @@ using hf::testing_support::fake_hub_options;
 using hf::testing_support::hub_fault;
 using hf::testing_support::hub_route;
 using hf::testing_support::job_behaviour;
+using hf::testing_support::kind_of;
 using hf::testing_support::options_for;
 
 namespace {
-
-constexpr auto long_enough = 30s;
 
 /// The job that the official client starts for a sandbox (its bootstrap, as far as it matters).
 nlohmann::json official_job(fake_hub const& hub, std::string const& nonce, char const* mode) {
@@ -47,16 +48,6 @@ nlohmann::json official_job(fake_hub const& hub, std::string const& nonce, char 
             {"name", "from-python"}}},
           {"expose", {{"ports", {49983}}}},
           {"timeoutSeconds", 86400}};
-}
-
-template <class F>
-errc kind_of(F&& f) {
-  try {
-    f();
-  } catch (hf::error const& e) {
-    return e.kind();
-  }
-  return errc::internal;
 }
 
 template <class F>

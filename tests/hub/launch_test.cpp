@@ -1,3 +1,4 @@
+#include "hub/patience.hpp"
 #include "support/fake_hub/setup.hpp"
 
 #include <hf/sandbox/launchers/hf_jobs.hpp>
@@ -25,8 +26,6 @@ using hf::testing_support::job_behaviour;
 using hf::testing_support::options_for;
 
 namespace {
-
-constexpr auto long_enough = 30s;
 
 struct launched {
   errc code = errc::internal;

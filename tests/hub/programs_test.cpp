@@ -1,3 +1,4 @@
+#include "hub/patience.hpp"
 #include "support/fake_hub/setup.hpp"
 
 #include <catch2/catch_test_macros.hpp>
@@ -21,8 +22,6 @@ using hf::testing_support::hub_fault;
 using hf::testing_support::hub_route;
 
 namespace {
-
-constexpr auto long_enough = 60s;
 
 /// A program with nothing in its environment but what leads it to the double.
 class program {

@@ -1,3 +1,5 @@
+#include "support/kind_of.hpp"
+
 #include <hf/sandbox/hub/sandbox_request.hpp>
 
 #include <catch2/catch_test_macros.hpp>
@@ -6,6 +8,7 @@
 
 namespace hub = hf::hub;
 using hf::errc;
+using hf::testing_support::kind_of;
 
 namespace {
 
@@ -15,16 +18,6 @@ hub::job_info job_with(std::vector<std::string> urls) {
   job.stage = "RUNNING";
   job.expose_urls = std::move(urls);
   return job;
-}
-
-template <class F>
-errc kind_of(F&& f) {
-  try {
-    f();
-  } catch (hf::error const& e) {
-    return e.kind();
-  }
-  return errc::internal;
 }
 
 hub::sandbox_request made(hf::launch_options const& options) {

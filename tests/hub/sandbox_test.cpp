@@ -1,4 +1,6 @@
+#include "hub/patience.hpp"
 #include "support/fake_hub/setup.hpp"
+#include "support/kind_of.hpp"
 
 #include <hf/sandbox/aliases.hpp>
 
@@ -16,25 +18,13 @@ using hf::testing_support::fake_hub;
 using hf::testing_support::hub_fault;
 using hf::testing_support::hub_route;
 using hf::testing_support::job_behaviour;
+using hf::testing_support::kind_of;
 using hf::testing_support::options_for;
 
 namespace {
 
-constexpr auto long_enough = 30s;
-
 std::shared_ptr<hf::client> client_for(fake_hub const& hub) {
   return std::make_shared<hf::client>(hf::hf_jobs_launcher(options_for(hub)));
-}
-
-template <class F>
-errc kind_of(F&& f) {
-  try {
-    f();
-  } catch (hf::error const& e) {
-    UNSCOPED_INFO(e.what());
-    return e.kind();
-  }
-  return errc::internal;
 }
 
 }  // namespace

@@ -25,6 +25,13 @@ using local_sandbox = hf::basic_sandbox<hf::curl_transport, hf::process_launcher
 /// A user id for tests that run as root and need an ordinary user as well.
 inline constexpr uid_t ordinary_uid = 61007;
 
+/// The users that sandboxes are made as: root also as an ordinary one; 0 is who runs the tests.
+inline std::vector<uid_t> creators() {
+  if (::geteuid() == 0)
+    return {0, ordinary_uid};
+  return {0};
+}
+
 /// A directory of the test's that every user may enter; removed with all in it.
 class public_directory {
  public:
