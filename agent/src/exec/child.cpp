@@ -16,11 +16,6 @@ constexpr long landlock_restrict_self_number = 446;
 #else
 constexpr long landlock_restrict_self_number = SYS_landlock_restrict_self;
 #endif
-#ifndef SYS_close_range
-constexpr long close_range_number = 436;
-#else
-constexpr long close_range_number = SYS_close_range;
-#endif
 constexpr long close_range_cloexec = 4;
 
 [[noreturn]] HF_AGENT_BARE void leave(int code) {
@@ -94,7 +89,7 @@ HF_AGENT_BARE void drop_capabilities(child_plan const& child) {
     fail(child, spawn_step::user, r);
 }
 
-HF_AGENT_BARE void confine(child_plan const& child) {
+HF_AGENT_BARE void confine_command(child_plan const& child) {
   auto const& plan = *child.plan;
   if (plan.no_new_privileges)
     if (long const r = raw_syscall(SYS_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); r < 0)
@@ -180,7 +175,7 @@ HF_AGENT_BARE int run_child(void* argument) {
   if (!plan.cwd.empty())
     if (long const r = raw_syscall(SYS_chdir, raw_pointer(plan.cwd.c_str())); r < 0)
       fail(child, spawn_step::chdir, r);
-  confine(child);
+  confine_command(child);
   reset_signals();
   fail(child, spawn_step::exec, execute(child));
 }

@@ -15,8 +15,9 @@
 namespace hf::agent {
 namespace {
 
-// The longest piece that is escaped with one look at the buffer's room; a byte becomes six at most.
-constexpr std::size_t piece = 4096;
+// The longest encoded_at_once that is escaped with one look at the buffer's room; a byte becomes
+// six at most.
+constexpr std::size_t encoded_at_once = 4096;
 
 // Copies plain ASCII that needs no escape, in blocks that may overshoot `to`'s end by a block, and
 // returns how much there was.
@@ -159,8 +160,9 @@ bool append_json_text(byte_buffer& out, std::string_view bytes, bool lossy) {
   auto const* from = reinterpret_cast<unsigned char const*>(bytes.data());
   auto const* const end = from + bytes.size();
   while (from != end) {
-    auto const* const stop = from + (std::min)(piece, static_cast<std::size_t>(end - from));
-    char* const begin = out.reserve(6 * piece + block);
+    auto const* const stop =
+        from + (std::min)(encoded_at_once, static_cast<std::size_t>(end - from));
+    char* const begin = out.reserve(6 * encoded_at_once + block);
     char* to = begin;
     while (from < stop) {
       if (*from < 0x80) {

@@ -11,12 +11,6 @@
 namespace hf::agent {
 namespace {
 
-#ifndef SYS_close_range
-constexpr long close_range_number = 436;
-#else
-constexpr long close_range_number = SYS_close_range;
-#endif
-
 HF_AGENT_BARE void close_from(int first, int highest) {
   if (raw_syscall(close_range_number, first, ~0U, 0) == 0)
     return;

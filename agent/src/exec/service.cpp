@@ -16,7 +16,7 @@
 namespace hf::agent {
 namespace {
 
-sha256_digest digest_of(exchange const& ex, std::string_view body) {
+sha256_digest run_digest(exchange const& ex, std::string_view body) {
   sha256 digest;
   for (auto const& segment : ex.head().path) {
     digest.update(segment);
@@ -80,7 +80,7 @@ std::shared_ptr<run> exec_service::obtain(exchange& ex, std::string_view body,
     if (!instance.empty() && instance != core_->shared.instance)
       throw http_error{409, "op_unknown",
                        "the operation was sent to an agent that is no longer there"};
-    switch (ops_.begin(op, digest_of(ex, body)).what) {
+    switch (ops_.begin(op, run_digest(ex, body)).what) {
       case op_registry::verdict::fresh:
         break;
       case op_registry::verdict::conflict:

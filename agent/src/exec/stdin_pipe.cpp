@@ -16,7 +16,7 @@
 namespace hf::agent {
 namespace {
 
-constexpr std::size_t piece = 64 * 1024;
+constexpr std::size_t most_at_once = 64 * 1024;
 
 }  // namespace
 
@@ -37,7 +37,8 @@ std::size_t stdin_pipe::write_some(std::string_view bytes) {
   for (;;) {
     if (!end_.is_open())
       return bytes.size();
-    ssize_t const n = ::write(end_.native_handle(), bytes.data(), (std::min)(bytes.size(), piece));
+    ssize_t const n =
+        ::write(end_.native_handle(), bytes.data(), (std::min)(bytes.size(), most_at_once));
     if (n >= 0)
       return static_cast<std::size_t>(n);
     if (errno == EAGAIN)
@@ -95,7 +96,7 @@ asio::awaitable<void> stdin_pipe::feed(exchange& ex, std::uint64_t offset, bool 
       self->end_.cancel();
   });
   std::uint64_t skip = accepted_ - (std::min)(offset, accepted_);
-  std::vector<char> buffer(piece);
+  std::vector<char> buffer(most_at_once);
   for (;;) {
     std::size_t const n = co_await ex.read_some(asio::buffer(buffer));
     if (turn != turn_)

@@ -16,7 +16,7 @@
 namespace hf::agent {
 namespace {
 
-constexpr std::size_t piece_size = 64 * 1024;
+constexpr std::size_t received_at_once = 64 * 1024;
 /// Bodies up to here are compared when an operation is repeated; of larger ones only the length.
 constexpr std::uint64_t compared_body = 1 << 20;
 /// Of a body that could not be written; then the connection is closed.
@@ -24,7 +24,7 @@ constexpr std::uint64_t dropped_after_failure = 64 << 20;
 
 /// Devices and files of the kernel: whole pieces in order, by plain writes.
 asio::awaitable<std::uint64_t> receive_ordered(file_call const& call, pending_write& pending) {
-  std::string buffer(piece_size, '\0');
+  std::string buffer(received_at_once, '\0');
   std::uint64_t received = 0;
   for (;;) {
     std::size_t filled = 0;
@@ -84,7 +84,7 @@ write_request write_request_of(exchange const& ex) {
 /// Reads what is left of the body, up to `limit` bytes: many callers look for an answer only when
 /// they have sent everything.
 asio::awaitable<void> drop_body(exchange& ex, std::uint64_t limit) {
-  std::string buffer(piece_size, '\0');
+  std::string buffer(received_at_once, '\0');
   auto const space = asio::buffer(buffer.data(), buffer.size());
   for (std::uint64_t dropped = 0; dropped < limit;) {
     auto const n = co_await ex.read_some(space);

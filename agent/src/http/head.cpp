@@ -1,5 +1,6 @@
 #include "http/head.hpp"
 
+#include "http/field_text.hpp"
 #include "http/target.hpp"
 
 #include <algorithm>
@@ -22,14 +23,6 @@ bool equals_ignoring_case(std::string_view a, std::string_view lower) {
          std::equal(a.begin(), a.end(), lower.begin(), [](char x, char y) {
            return (x >= 'A' && x <= 'Z' ? static_cast<char>(x + 32) : x) == y;
          });
-}
-
-std::string_view trimmed(std::string_view text) {
-  while (!text.empty() && (text.front() == ' ' || text.front() == '\t'))
-    text.remove_prefix(1);
-  while (!text.empty() && (text.back() == ' ' || text.back() == '\t'))
-    text.remove_suffix(1);
-  return text;
 }
 
 std::uint64_t plain_decimal(std::string_view text) {

@@ -1,6 +1,7 @@
 #include "detail/run_blocking.hpp"
 #include "http/server.hpp"
 #include "http/session.hpp"
+#include "http/transfer_turn.hpp"
 
 #include <boost/asio/error.hpp>
 #include <boost/asio/post.hpp>
@@ -89,12 +90,6 @@ struct received_part {
   std::optional<file_error> refused = {};
 };
 
-// How long an empty socket is waited for here. A caller that keeps up is served without a detour
-// over the event loop; one that does not soon gives the thread free.
-constexpr int quick_caller_ms = 10;
-// One that sends a little now and then must not keep the thread from others, either.
-constexpr auto longest_turn = std::chrono::milliseconds(50);
-
 // Moves up to `length` bytes from the socket into the file while there are some; runs on a thread
 // where waiting for a disk hurts nobody.
 received_part splice_into_file(int socket, splice_pipe const& through, int fd, std::uint64_t offset,
@@ -133,7 +128,7 @@ received_part splice_into_file(int socket, splice_pipe const& through, int fd, s
       if (held > 0)
         empty_pipe();
       else if (std::chrono::steady_clock::now() >= turn_ends ||
-               ::poll(&more, 1, quick_caller_ms) != 1)
+               ::poll(&more, 1, quick_peer_ms) != 1)
         break;
       got.error = 0;
     }

@@ -1,7 +1,9 @@
 #include "detail/run_blocking.hpp"
+#include "http/field_text.hpp"
 #include "http/server.hpp"
 #include "http/session.hpp"
 #include "http/status.hpp"
+#include "http/transfer_turn.hpp"
 
 #include <hf/sandbox/wire/routes.hpp>
 
@@ -31,23 +33,12 @@ void append_status_line(std::string& text, int status, std::string_view reason) 
   text.append("HTTP/1.1 ").append(std::to_string(status)).append(" ").append(reason).append("\r\n");
 }
 
-void append_field(std::string& text, std::string_view name, std::string_view value) {
-  text.append(name).append(": ").append(value).append("\r\n");
-}
-
 struct sent_part {
   std::uint64_t bytes = 0;
   /// 0, EAGAIN, or what went wrong.
   int error = 0;
   bool file_ended = false;
 };
-
-// How long a full socket is waited for here. A reader that keeps up is served without a detour over
-// the event loop, which would cost half as much again; one that does not soon gives the thread
-// free.
-constexpr int quick_reader_ms = 10;
-// One that takes a little now and then must not keep the thread from others, either.
-constexpr auto longest_turn = std::chrono::milliseconds(50);
 
 // Sends until the socket stays full; runs on a thread where waiting for a disk hurts nobody.
 sent_part send_until_full(int socket, int fd, std::uint64_t offset, std::uint64_t length) {
@@ -74,7 +65,7 @@ sent_part send_until_full(int socket, int fd, std::uint64_t offset, std::uint64_
     sent.error = errno == EWOULDBLOCK ? EAGAIN : errno;
     pollfd room{socket, POLLOUT, 0};
     if (sent.error != EAGAIN || std::chrono::steady_clock::now() >= turn_ends ||
-        ::poll(&room, 1, quick_reader_ms) != 1)
+        ::poll(&room, 1, quick_peer_ms) != 1)
       break;
     sent.error = 0;
   }

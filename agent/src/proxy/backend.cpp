@@ -12,7 +12,7 @@
 namespace hf::agent {
 namespace {
 
-constexpr std::size_t piece_size = 64 * 1024;
+constexpr std::size_t relayed_at_once = 64 * 1024;
 constexpr std::size_t largest_head = 256 * 1024;
 constexpr auto connect_limit = std::chrono::seconds(10);
 
@@ -68,10 +68,10 @@ asio::awaitable<void> backend::write(std::string_view bytes) {
 // False at the server's end; a reset counts as one.
 asio::awaitable<bool> backend::fill() {
   co_await socket_->wait_readable(stream::never);
-  auto const piece = std::make_unique<char[]>(piece_size);
+  auto const piece = std::make_unique<char[]>(relayed_at_once);
   std::size_t n = 0;
   try {
-    n = co_await socket_->read_some(piece.get(), piece_size, stream::never);
+    n = co_await socket_->read_some(piece.get(), relayed_at_once, stream::never);
   } catch (boost::system::system_error const& failed) {
     if (failed.code() != boost::system::errc::connection_reset)
       throw;
@@ -118,12 +118,12 @@ asio::awaitable<void> backend::read_head(answer& into, bool to_head_request) {
 asio::awaitable<void> backend::relay_body(answer& from, exchange& to) {
   auto& parser = from.parser;
   if (parser.chunked()) {
-    auto const piece = std::make_unique<char[]>(piece_size);
+    auto const piece = std::make_unique<char[]>(relayed_at_once);
     while (!parser.is_done()) {
       std::size_t consumed = 0;
       std::size_t produced = 0;
-      if (!parser.decode(asio::buffer(received_), asio::buffer(piece.get(), piece_size), consumed,
-                         produced))
+      if (!parser.decode(asio::buffer(received_), asio::buffer(piece.get(), relayed_at_once),
+                         consumed, produced))
         throw boost::system::system_error(asio::error::connection_aborted);
       received_.erase(0, consumed);
       if (produced > 0)

@@ -1,5 +1,7 @@
 #include "proxy/fields.hpp"
 
+#include "http/field_text.hpp"
+
 #include <hf/sandbox/http/headers.hpp>
 #include <hf/sandbox/wire/routes.hpp>
 
@@ -23,14 +25,6 @@ bool is_hop_by_hop(std::string_view name) {
                      [&](std::string_view known) { return iequals(known, name); });
 }
 
-std::string_view trimmed(std::string_view text) {
-  while (!text.empty() && (text.front() == ' ' || text.front() == '\t'))
-    text.remove_prefix(1);
-  while (!text.empty() && (text.back() == ' ' || text.back() == '\t'))
-    text.remove_suffix(1);
-  return text;
-}
-
 // Whether a Connection field names `option`.
 bool connection_names(field_list const& fields, std::string_view option) {
   for (auto const& field : fields) {
@@ -51,10 +45,6 @@ bool connection_names(field_list const& fields, std::string_view option) {
 
 bool is_end_to_end(field_list const& fields, std::string_view name) {
   return !is_hop_by_hop(name) && (iequals(name, "host") || !connection_names(fields, name));
-}
-
-void append_field(std::string& text, std::string_view name, std::string_view value) {
-  text.append(name).append(": ").append(value).append("\r\n");
 }
 
 }  // namespace
