@@ -92,7 +92,7 @@ json started_to_json(run const& what, bool with_command) {
 
 asio::awaitable<void> exec_service::exec(exchange& ex) {
   std::string body = co_await ex.read_all(wire::max_json_body);
-  auto request = parse_body(wire::parse_exec_request, body);
+  auto request = parse_body(wire::parse_exec_request<>, body);
   bool const background = request.background;
   stream_options options;
   options.start = true;
@@ -115,7 +115,7 @@ asio::awaitable<void> exec_service::exec(exchange& ex) {
 
 asio::awaitable<void> exec_service::start_process(exchange& ex) {
   std::string const body = co_await ex.read_all(wire::max_json_body);
-  auto request = parse_body(wire::parse_exec_request, body);
+  auto request = parse_body(wire::parse_exec_request<>, body);
   auto const started = obtain(ex, body, std::move(request), false);
   json const answer = started_to_json(*started, true);
   co_await ex.respond(200, answer);
@@ -192,7 +192,7 @@ asio::awaitable<void> exec_service::process_wait(exchange& ex, std::string id) {
 
 asio::awaitable<void> exec_service::process_signal(exchange& ex, std::string id) {
   std::string const body = co_await ex.read_all(64 * 1024);
-  auto const request = parse_body(wire::parse_signal_request, body);
+  auto const request = parse_body(wire::parse_signal_request<>, body);
   auto const found = require(id);
   auto const reached = co_await found->send_signal(request.signal, request.scope);
   json answer = json::object();

@@ -60,8 +60,8 @@ namespace hf::detail {
 ///
 /// `doing` names the call for people ("exec", "read '/x'"). An agent of ours is recognised by its
 /// instance field; whatever is not the agent's JSON came from the proxy.
-[[nodiscard]] inline error agent_answer_error(std::string_view doing,
-                                              http::response const& answer) {
+template <class Json = wire::json>
+[[nodiscard]] error agent_answer_error(std::string_view doing, http::response const& answer) {
   error_details details;
   details.http_status = answer.status;
   details.may_have_reached_peer = true;
@@ -71,21 +71,21 @@ namespace hf::detail {
 
   errc code = errc_of_status(answer.status);
   std::string text;
-  auto const body = wire::json::parse(answer.body, nullptr, false);
+  auto const body = Json::parse(answer.body, nullptr, false);
   if (body.is_object()) {
     if (auto const it = body.find("error"); it != body.end() && it->is_string()) {
       details.where = hop::agent;
-      text = it->get<std::string>();
+      text = it->template get<std::string>();
     }
     if (auto const it = body.find("code"); it != body.end() && it->is_string()) {
-      auto const named = errc_from_string(it->get_ref<std::string const&>());
+      auto const named = errc_from_string(it->template get_ref<std::string const&>());
       if (named != errc::internal)
         code = named;
     }
     if (auto const it = body.find("stage"); it != body.end() && it->is_string())
-      details.stage = it->get<std::string>();
+      details.stage = it->template get<std::string>();
     if (auto const it = body.find("errno"); it != body.end() && it->is_number_integer())
-      details.system_error = it->get<int>();
+      details.system_error = it->template get<int>();
   }
   if (answer.fields.contains(wire::instance_header))
     details.where = hop::agent;

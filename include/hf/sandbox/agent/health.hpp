@@ -31,29 +31,31 @@ struct agent_health {
 namespace detail {
 
 /// Reads `/health` and `/v1/info` bodies; members of unexpected types count as absent.
-inline agent_health parse_health(wire::json const& j, std::string instance) {
+template <class Json>
+agent_health parse_health(Json const& j, std::string instance) {
   agent_health health;
   health.instance = std::move(instance);
   if (!j.is_object())
     return health;
   if (auto const it = j.find("protocol"); it != j.end()) {
     if (it->is_number_integer()) {
-      health.protocol = it->get<int>();
+      health.protocol = it->template get<int>();
     } else if (it->is_array()) {
       for (auto const& p : *it)
-        if (p.is_number_integer() && p.get<int>() > health.protocol)
-          health.protocol = p.get<int>();
+        if (p.is_number_integer() && p.template get<int>() > health.protocol)
+          health.protocol = p.template get<int>();
     }
   }
   if (auto const it = j.find("version"); it != j.end() && it->is_string())
-    health.version = it->get<std::string>();
+    health.version = it->template get<std::string>();
   if (auto const it = j.find("features"); it != j.end() && it->is_object()) {
     health.features_known = true;
     for (auto const& [name, value] : it->items())
-      if (value.is_boolean() && value.get<bool>())
+      if (value.is_boolean() && value.template get<bool>())
         health.features[name] = "";
       else
-        health.features[name] = value.is_string() ? value.get<std::string>() : "not available";
+        health.features[name] =
+            value.is_string() ? value.template get<std::string>() : "not available";
   }
   return health;
 }

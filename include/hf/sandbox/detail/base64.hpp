@@ -1,7 +1,6 @@
 #ifndef HF_SANDBOX_DETAIL_BASE64_HPP
 #define HF_SANDBOX_DETAIL_BASE64_HPP
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -16,11 +15,11 @@ inline constexpr std::string_view base64_alphabet =
 
 struct base64_tables {
   /// Two characters for every 12 bits.
-  std::array<std::array<char, 2>, 4096> pairs{};
+  char pairs[4096][2];
   /// Value of a character, shifted to its place in a group of 24 bits; the top bit marks others.
-  std::array<std::array<std::uint32_t, 256>, 4> values{};
+  std::uint32_t values[4][256];
 
-  constexpr base64_tables() {
+  base64_tables() noexcept {
     for (std::size_t i = 0; i < 4096; ++i) {
       pairs[i][0] = base64_alphabet[i >> 6];
       pairs[i][1] = base64_alphabet[i & 63];
@@ -34,7 +33,11 @@ struct base64_tables {
   }
 };
 
-inline constexpr base64_tables base64_table{};
+/// Filled at the first use: as a constant they would be computed anew by every compilation.
+[[nodiscard]] inline base64_tables const& base64_table() noexcept {
+  static base64_tables const tables;
+  return tables;
+}
 
 /// Characters that `size` bytes need.
 [[nodiscard]] constexpr std::size_t base64_encoded_size(std::size_t size) noexcept {
@@ -47,17 +50,18 @@ inline void base64_append(std::string& out, std::string_view data) {
   out.resize(begin + base64_encoded_size(data.size()));
   auto const* in = reinterpret_cast<unsigned char const*>(data.data());
   char* to = out.data() + begin;
+  auto const& pairs = base64_table().pairs;
   std::size_t left = data.size();
   for (; left >= 3; left -= 3, in += 3, to += 4) {
     std::uint32_t const group = (std::uint32_t{in[0]} << 16) | (std::uint32_t{in[1]} << 8) | in[2];
-    std::memcpy(to, base64_table.pairs[group >> 12].data(), 2);
-    std::memcpy(to + 2, base64_table.pairs[group & 0xfff].data(), 2);
+    std::memcpy(to, pairs[group >> 12], 2);
+    std::memcpy(to + 2, pairs[group & 0xfff], 2);
   }
   if (left == 0)
     return;
   std::uint32_t const group =
       (std::uint32_t{in[0]} << 16) | (left == 2 ? std::uint32_t{in[1]} << 8 : 0u);
-  std::memcpy(to, base64_table.pairs[group >> 12].data(), 2);
+  std::memcpy(to, pairs[group >> 12], 2);
   to[2] = left == 2 ? base64_alphabet[(group >> 6) & 63] : '=';
   to[3] = '=';
 }
@@ -83,7 +87,7 @@ inline void base64_append(std::string& out, std::string_view data) {
   out.resize(begin + text.size() / 4 * 3 - padding);
   auto const* in = reinterpret_cast<unsigned char const*>(text.data());
   char* to = out.data() + begin;
-  auto const& v = base64_table.values;
+  auto const& v = base64_table().values;
   std::uint32_t bad = 0;
   std::size_t const whole = text.size() / 4 - (padding != 0 ? 1u : 0u);
   for (std::size_t i = 0; i < whole; ++i, in += 4, to += 3) {

@@ -17,7 +17,9 @@
 namespace hf::detail {
 
 /// Initialises OpenSSL's crypto library now, and with it its own exit handler.
-inline void crypto_init() noexcept { OPENSSL_init_crypto(0, nullptr); }
+inline void crypto_init() noexcept {
+  OPENSSL_init_crypto(0, nullptr);
+}
 
 /// Lower-case hexadecimal form of bytes.
 [[nodiscard]] inline std::string to_hex(std::string_view bytes) {

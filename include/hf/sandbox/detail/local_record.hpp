@@ -31,24 +31,26 @@ struct local_record {
 
 inline constexpr char local_record_name[] = "sandbox.json";
 
-inline void write_local_record(int directory, local_record const& record) {
-  wire::json const j = {{"labels", record.labels},
-                        {"isolation", record.isolation},
-                        {"created_ms", record.created_ms},
-                        {"keeper", record.keeper},
-                        {"keeper_start", record.keeper_start},
-                        {"scratch", record.scratch},
-                        {"alias", record.alias}};
+template <class Json = wire::json>
+void write_local_record(int directory, local_record const& record) {
+  Json const j = {{"labels", record.labels},
+                  {"isolation", record.isolation},
+                  {"created_ms", record.created_ms},
+                  {"keeper", record.keeper},
+                  {"keeper_start", record.keeper_start},
+                  {"scratch", record.scratch},
+                  {"alias", record.alias}};
   write_file_at(directory, local_record_name,
-                j.dump(-1, ' ', false, wire::json::error_handler_t::replace));
+                j.dump(-1, ' ', false, Json::error_handler_t::replace));
 }
 
 /// Nothing when there is none (yet) or it is damaged.
-[[nodiscard]] inline std::optional<local_record> read_local_record(int directory) {
+template <class Json = wire::json>
+[[nodiscard]] std::optional<local_record> read_local_record(int directory) {
   auto const text = read_file_at(directory, local_record_name);
   if (!text)
     return std::nullopt;
-  auto const j = wire::json::parse(*text, nullptr, false);
+  auto const j = Json::parse(*text, nullptr, false);
   try {
     local_record record;
     j.at("labels").get_to(record.labels);
@@ -59,7 +61,7 @@ inline void write_local_record(int directory, local_record const& record) {
     j.at("scratch").get_to(record.scratch);
     j.at("alias").get_to(record.alias);
     return record;
-  } catch (wire::json::exception const&) {
+  } catch (typename Json::exception const&) {
     return std::nullopt;
   }
 }

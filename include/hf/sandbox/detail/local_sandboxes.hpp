@@ -28,6 +28,7 @@ namespace hf::detail {
 
 /// The sandboxes below one state directory: finding them, describing them, ending them. Holds no
 /// state but the path; programs that share the directory see the same sandboxes.
+template <class Json = wire::json>
 class local_sandboxes {
  public:
   /// `base` empty: the default state directory.
@@ -104,7 +105,7 @@ class local_sandboxes {
   /// Removes the directories of a sandbox that does not live; errors are passed over.
   void remove_rest(std::string const& id, int directory) const {
     std::error_code ignored;
-    if (auto const record = read_local_record(directory)) {
+    if (auto const record = read_local_record<Json>(directory)) {
       // The record is a file of this user's; still, only a path of the expected name is removed.
       if (std::filesystem::path(record->scratch).filename() == scratch_name(id))
         std::filesystem::remove_all(record->scratch, ignored);
@@ -158,7 +159,7 @@ class local_sandboxes {
   [[nodiscard]] std::optional<instance> describe(std::string const& id, int directory) const {
     instance machine;
     machine.id = id;
-    auto const record = read_local_record(directory);
+    auto const record = read_local_record<Json>(directory);
     auto token = read_file_at(directory, "token");
     if (!record || !token) {
       machine.phase = phase::starting;
@@ -173,7 +174,7 @@ class local_sandboxes {
   }
 
   void end_keeper(std::string const& id, int directory) const {
-    auto const record = read_local_record(directory);
+    auto const record = read_local_record<Json>(directory);
     if (!record)
       throw error(errc::conflict, "sandbox " + id + " is being started by its creator");
     unique_fd const keeper(static_cast<int>(::syscall(SYS_pidfd_open, record->keeper, 0)));

@@ -23,9 +23,10 @@
 namespace hf::detail {
 
 /// Ends what a start has begun, unless it is kept: the agent, its keeper and their directories.
+template <class Json>
 class local_undo {
  public:
-  local_undo(local_sandboxes const& sandboxes, std::string id)
+  local_undo(local_sandboxes<Json> const& sandboxes, std::string id)
       : sandboxes_(sandboxes), id_(std::move(id)) {}
   local_undo(local_undo&& other) noexcept
       : sandboxes_(other.sandboxes_),
@@ -73,7 +74,7 @@ class local_undo {
   }
 
  private:
-  local_sandboxes const& sandboxes_;
+  local_sandboxes<Json> const& sandboxes_;
   std::string id_;
   std::string scratch_;
   std::string alias_;
@@ -82,19 +83,21 @@ class local_undo {
 };
 
 /// A sandbox whose agent is confined and listens, but has not answered yet.
+template <class Json>
 struct local_beginning {
   instance machine;
   std::shared_ptr<local_status> status;
-  local_undo undo;
+  local_undo<Json> undo;
 };
 
 /// Makes the directory for all that a sandbox writes; returns its path.
-[[nodiscard]] inline std::string make_local_scratch(std::string const& id, std::string base) {
+template <class Json = wire::json>
+[[nodiscard]] std::string make_local_scratch(std::string const& id, std::string base) {
   char const* const temporary = std::getenv("TMPDIR");
   if (base.empty())
     base = temporary != nullptr && *temporary == '/' ? temporary : "/var/tmp";
   std::string const path =
-      std::filesystem::absolute(base).lexically_normal() / local_sandboxes::scratch_name(id);
+      std::filesystem::absolute(base).lexically_normal() / local_sandboxes<Json>::scratch_name(id);
   if (::mkdir(path.c_str(), 0700) != 0)
     throw local_error("cannot make the directory " + path, errno);
   return path;
@@ -141,8 +144,9 @@ struct local_beginning {
 }
 
 /// Throws what a start that did not come to "ready" means.
-[[noreturn]] inline void throw_local_failure(local_status& status, local_undo& undo,
-                                             isolation level, stop_token const& stop) {
+template <class Json>
+[[noreturn]] void throw_local_failure(local_status& status, local_undo<Json>& undo, isolation level,
+                                      stop_token const& stop) {
   using outcome = local_status::outcome;
   auto const result = status.decided();
   auto const log = undo.now();
@@ -164,10 +168,11 @@ struct local_beginning {
 }
 
 /// Starts a confined agent up to the point where its socket can be connected to.
-[[nodiscard]] inline local_beginning begin_local(local_sandboxes const& sandboxes,
-                                                 process_launcher_options const& how,
-                                                 launch_options const& what,
-                                                 local_status::clock::time_point deadline) {
+template <class Json>
+[[nodiscard]] local_beginning<Json> begin_local(local_sandboxes<Json> const& sandboxes,
+                                                process_launcher_options const& how,
+                                                launch_options const& what,
+                                                local_status::clock::time_point deadline) {
   check_local_options(what, how.isolation);
   if (what.stop.stop_requested())
     throw error(errc::cancelled, "starting the sandbox was cancelled");
@@ -180,7 +185,7 @@ struct local_beginning {
   std::string token = random_hex(32);
   std::string const state = sandboxes.path_of(id);
   unique_fd const directory = sandboxes.make(id);
-  local_undo undo(sandboxes, id);
+  local_undo<Json> undo(sandboxes, id);
   if (!try_lock_directory(directory.get()))
     throw local_error("cannot lock " + state, EWOULDBLOCK);
   local_record record;
@@ -190,7 +195,7 @@ struct local_beginning {
                           std::chrono::system_clock::now().time_since_epoch())
                           .count();
   write_file_at(directory.get(), "token", token);
-  record.scratch = make_local_scratch(id, how.scratch_directory.string());
+  record.scratch = make_local_scratch<Json>(id, how.scratch_directory.string());
   undo.owns_scratch(record.scratch);
   if (sandboxes.needs_alias(id))
     undo.owns_alias(record.alias = make_local_alias(id, state));
@@ -204,7 +209,7 @@ struct local_beginning {
     throw_local_failure(*status, undo, how.isolation, what.stop);
   record.keeper = status->keeper();
   record.keeper_start = process_start_time(record.keeper);
-  write_local_record(directory.get(), record);
+  write_local_record<Json>(directory.get(), record);
 
   instance machine;
   machine.id = id;

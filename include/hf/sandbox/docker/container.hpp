@@ -99,10 +99,9 @@ inline void check_launch_options(launch_options const& o) {
 }
 
 /// The body of `POST /containers/create`.
-[[nodiscard]] inline nlohmann::json container_body(docker_options const& options,
-                                                   launch_options const& o,
-                                                   container_plan const& plan) {
-  using json = nlohmann::json;
+template <class json = nlohmann::json>
+[[nodiscard]] json container_body(docker_options const& options, launch_options const& o,
+                                  container_plan const& plan) {
   std::vector<std::string> env;
   for (auto const& [name, value] : o.env)
     env.push_back(name + "=" + value);
@@ -181,15 +180,15 @@ inline void check_launch_options(launch_options const& o) {
 }
 
 /// The value of a variable in a container's environment as `inspect` shows it; empty when absent.
-[[nodiscard]] inline std::string environment_value(nlohmann::json const& description,
-                                                   std::string_view name) {
-  auto const at = nlohmann::json::json_pointer("/Config/Env");
+template <class Json>
+[[nodiscard]] std::string environment_value(Json const& description, std::string_view name) {
+  auto const at = typename Json::json_pointer("/Config/Env");
   if (!description.contains(at) || !description.at(at).is_array())
     return {};
   for (auto const& entry : description.at(at)) {
     if (!entry.is_string())
       continue;
-    auto const& text = entry.get_ref<std::string const&>();
+    auto const& text = entry.template get_ref<std::string const&>();
     if (text.size() > name.size() && text.starts_with(name) && text[name.size()] == '=')
       return text.substr(name.size() + 1);
   }

@@ -18,9 +18,11 @@
 namespace hf::detail::docker {
 
 /// A member below a path of objects, as text; empty when it is absent or no text.
-[[nodiscard]] inline std::string text_at(nlohmann::json const& j, char const* pointer) {
-  auto const at = nlohmann::json::json_pointer(pointer);
-  return j.contains(at) && j.at(at).is_string() ? j.at(at).get<std::string>() : std::string();
+template <class Json>
+[[nodiscard]] std::string text_at(Json const& j, char const* pointer) {
+  auto const at = typename Json::json_pointer(pointer);
+  return j.contains(at) && j.at(at).is_string() ? j.at(at).template get<std::string>()
+                                                : std::string();
 }
 
 [[nodiscard]] inline phase phase_of(std::string_view status) noexcept {
@@ -31,23 +33,25 @@ namespace hf::detail::docker {
   return phase::ended;
 }
 
-[[nodiscard]] inline std::map<std::string, std::string> labels_of(nlohmann::json const& labels) {
+template <class Json>
+[[nodiscard]] std::map<std::string, std::string> labels_of(Json const& labels) {
   std::map<std::string, std::string> out;
   if (labels.is_object())
     for (auto const& [key, value] : labels.items())
       if (value.is_string())
-        out[key] = value.get<std::string>();
+        out[key] = value.template get<std::string>();
   return out;
 }
 
 /// Id, phase, labels and a sentence from `GET /containers/{id}/json`; no endpoint.
-[[nodiscard]] inline instance describe(nlohmann::json const& description) {
-  using json_pointer = nlohmann::json::json_pointer;
+template <class Json>
+[[nodiscard]] instance describe(Json const& description) {
+  using json_pointer = typename Json::json_pointer;
   instance out;
   out.id = text_at(description, "/Id");
   auto const status = text_at(description, "/State/Status");
   out.phase = phase_of(status);
-  out.labels = labels_of(description.value(json_pointer("/Config/Labels"), nlohmann::json()));
+  out.labels = labels_of(description.value(json_pointer("/Config/Labels"), Json()));
   out.message = "container is " + status;
   if (out.phase == phase::ended) {
     out.message +=
@@ -67,7 +71,8 @@ namespace hf::detail::docker {
 }
 
 /// Host path of the shared directory that a container has its socket in; empty: it listens on TCP.
-[[nodiscard]] inline std::filesystem::path socket_mount_of(nlohmann::json const& description) {
+template <class Json>
+[[nodiscard]] std::filesystem::path socket_mount_of(Json const& description) {
   auto const mounts = description.find("Mounts");
   if (mounts == description.end() || !mounts->is_array())
     return {};
@@ -79,13 +84,13 @@ namespace hf::detail::docker {
 
 /// The URL at which a container's agent answers over TCP: its published port, else its address;
 /// empty while it has neither.
-[[nodiscard]] inline std::string tcp_url_of(nlohmann::json const& description,
-                                            engine_address const& engine) {
+template <class Json>
+[[nodiscard]] std::string tcp_url_of(Json const& description, engine_address const& engine) {
   auto const network = description.find("NetworkSettings");
   if (network == description.end())
     return {};
   auto const port = std::to_string(wire::default_port);
-  auto const bindings = nlohmann::json::json_pointer("/Ports/" + port + "~1tcp");
+  auto const bindings = typename Json::json_pointer("/Ports/" + port + "~1tcp");
   if (network->contains(bindings) && network->at(bindings).is_array() &&
       !network->at(bindings).empty()) {
     auto const& binding = network->at(bindings).front();

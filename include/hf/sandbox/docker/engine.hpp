@@ -59,9 +59,10 @@ struct engine_call {
 
 /// Speaks the Docker Engine API to one engine through any transport. Calls may come from several
 /// threads at once.
+template <class Json = nlohmann::json>
 class engine {
  public:
-  using json = nlohmann::json;
+  using json = Json;
 
   explicit engine(engine_address address) : address_(std::move(address)) {}
 
@@ -175,9 +176,9 @@ class engine {
 };
 
 /// The JSON of an answer; `errc::protocol_error` when it is none.
-[[nodiscard]] inline nlohmann::json engine_json(std::string const& doing,
-                                                http::response const& answer) {
-  auto parsed = nlohmann::json::parse(answer.body, nullptr, false);
+template <class Json = nlohmann::json>
+[[nodiscard]] Json engine_json(std::string const& doing, http::response const& answer) {
+  auto parsed = Json::parse(answer.body, nullptr, false);
   if (parsed.is_discarded())
     throw error(errc::protocol_error, doing + ": the Docker engine's answer is no JSON",
                 {.http_status = answer.status, .where = hop::docker});

@@ -115,8 +115,9 @@ inline void use_certificates(engine_address& address, std::filesystem::path cons
 
 /// The address that the docker command would use, from the options, the environment and the docker
 /// configuration. Reads files, connects to nothing.
-[[nodiscard]] inline engine_address find_engine(docker_options const& options,
-                                                hub::environment const& environment) {
+template <class Json = nlohmann::json>
+[[nodiscard]] engine_address find_engine(docker_options const& options,
+                                         hub::environment const& environment) {
   namespace fs = std::filesystem;
   // The docker command, too, takes an empty variable for an unset one.
   auto const env = [&](char const* name) {
@@ -145,18 +146,18 @@ inline void use_certificates(engine_address& address, std::filesystem::path cons
   std::string context = env("DOCKER_CONTEXT").value_or("");
   if (context.empty() && !config.empty()) {
     if (auto const text = read_text_file(config / "config.json")) {
-      auto const parsed = nlohmann::json::parse(*text, nullptr, false);
+      auto const parsed = Json::parse(*text, nullptr, false);
       if (parsed.is_object() && parsed.contains("currentContext") &&
           parsed["currentContext"].is_string())
-        context = parsed["currentContext"].get<std::string>();
+        context = parsed["currentContext"].template get<std::string>();
     }
   }
   if (!context.empty() && context != "default") {
     auto const key = sha256_hex(context);
     auto const origin = "the docker context '" + context + "'";
     auto const text = read_text_file(config / "contexts" / "meta" / key / "meta.json");
-    auto const meta = nlohmann::json::parse(text.value_or(""), nullptr, false);
-    auto const at = nlohmann::json::json_pointer("/Endpoints/docker/Host");
+    auto const meta = Json::parse(text.value_or(""), nullptr, false);
+    auto const at = typename Json::json_pointer("/Endpoints/docker/Host");
     if (!meta.is_object() || !meta.contains(at) || !meta.at(at).is_string())
       throw error(errc::not_found,
                   origin + " has no readable description below " + config.string() +
@@ -164,11 +165,11 @@ inline void use_certificates(engine_address& address, std::filesystem::path cons
                   {.where = hop::docker});
     auto const files = config / "contexts" / "tls" / key / "docker";
     bool const tls = fs::exists(files / "ca.pem");
-    auto address = parse_engine_address(meta.at(at).get<std::string>(), tls, origin);
+    auto address = parse_engine_address(meta.at(at).template get<std::string>(), tls, origin);
     if (tls && address.url.starts_with("https:"))
       use_certificates(address, files);
-    auto const skip = nlohmann::json::json_pointer("/Endpoints/docker/SkipTLSVerify");
-    if (meta.contains(skip) && meta.at(skip).is_boolean() && meta.at(skip).get<bool>())
+    auto const skip = typename Json::json_pointer("/Endpoints/docker/SkipTLSVerify");
+    if (meta.contains(skip) && meta.at(skip).is_boolean() && meta.at(skip).template get<bool>())
       throw error(errc::unsupported,
                   origin +
                       " skips the verification of TLS, which is not done here; give it a CA "

@@ -17,10 +17,11 @@
 namespace hf::detail::docker {
 
 /// The sentence in an engine's error answer: its `message`, else the body.
-[[nodiscard]] inline std::string engine_message(http::response const& answer) {
-  auto const body = nlohmann::json::parse(answer.body, nullptr, false);
+template <class Json = nlohmann::json>
+[[nodiscard]] std::string engine_message(http::response const& answer) {
+  auto const body = Json::parse(answer.body, nullptr, false);
   if (body.is_object() && body.contains("message") && body["message"].is_string())
-    return body["message"].get<std::string>();
+    return body["message"].template get<std::string>();
   auto text = answer.body.substr(0, 500);
   while (!text.empty() && (text.back() == '\n' || text.back() == ' '))
     text.pop_back();
@@ -53,8 +54,8 @@ namespace hf::detail::docker {
 }
 
 /// An answer with status >= 400 as an error.
-[[nodiscard]] inline error engine_answer_error(std::string const& doing,
-                                               http::response const& answer) {
+template <class Json = nlohmann::json>
+[[nodiscard]] error engine_answer_error(std::string const& doing, http::response const& answer) {
   auto code = errc::server_error;
   switch (answer.status) {
     case 400:
@@ -80,7 +81,7 @@ namespace hf::detail::docker {
       if (answer.status < 500)
         code = errc::protocol_error;
   }
-  return engine_failure(doing, engine_message(answer), code, answer.status);
+  return engine_failure(doing, engine_message<Json>(answer), code, answer.status);
 }
 
 /// What a transport's failure on the way to the engine means, with the remedy.

@@ -38,6 +38,7 @@ struct image_name {
 }
 
 /// Reads the lines with which an engine reports a pull: bytes in, progress and errors out.
+template <class Json = nlohmann::json>
 class pull_progress {
  public:
   /// `report` may be empty.
@@ -61,27 +62,25 @@ class pull_progress {
   [[nodiscard]] std::string const& failure() const noexcept { return failure_; }
 
  private:
-  using json = nlohmann::json;
-
   void line(std::string_view text) {
-    auto const j = json::parse(text, nullptr, false);
+    auto const j = Json::parse(text, nullptr, false);
     if (!j.is_object())
       return;
     if (auto const e = j.find("error"); e != j.end() && e->is_string())
-      failure_ = e->get<std::string>();
+      failure_ = e->template get<std::string>();
     auto const id = j.find("id");
     auto const detail = j.find("progressDetail");
     if (id == j.end() || !id->is_string() || detail == j.end() || !detail->is_object())
       return;
     auto const number = [&](char const* name) {
       auto const it = detail->find(name);
-      return it != detail->end() && it->is_number() ? it->get<std::uint64_t>() : 0;
+      return it != detail->end() && it->is_number() ? it->template get<std::uint64_t>() : 0;
     };
     // Only downloads: unpacking counts the same bytes again.
     auto const status = j.find("status");
     if (status == j.end() || *status != "Downloading" || number("total") == 0)
       return;
-    layers_[id->get<std::string>()] = {number("current"), number("total")};
+    layers_[id->template get<std::string>()] = {number("current"), number("total")};
     std::uint64_t current = 0;
     std::uint64_t total = 0;
     for (auto const& layer : layers_) {
@@ -135,9 +134,9 @@ class pull_progress {
 
 /// Pulls an image, reporting progress; returns when the engine has it. Throws `launch_error` of the
 /// stage "pull". Silence of five minutes ends it; there is no other limit but the caller's.
-inline void pull_image(engine& engine, http::transport_ref transport, std::string const& image,
-                       std::function<void(std::string const&)> const& report,
-                       engine_call const& limits) {
+template <class Json>
+void pull_image(engine<Json>& engine, http::transport_ref transport, std::string const& image,
+                std::function<void(std::string const&)> const& report, engine_call const& limits) {
   if (report)
     report("pulling " + image);
   auto const name = parse_image_name(image);
@@ -145,7 +144,7 @@ inline void pull_image(engine& engine, http::transport_ref transport, std::strin
       transport, "POST",
       "/images/create" + http::encode_query({{"fromImage", name.repository}, {"tag", name.tag}}),
       limits);
-  pull_progress progress(image, report);
+  pull_progress<Json> progress(image, report);
   http::response answer;
   try {
     answer = http::stream(transport, rq, [&](std::span<std::byte const> data) {

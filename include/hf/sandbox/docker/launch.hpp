@@ -41,13 +41,14 @@ struct way_blocked {
 
 /// One attempt to start one container in one way. What it made is gone when it ends without
 /// success.
+template <class Json>
 class launch_attempt {
  public:
-  using json = nlohmann::json;
+  using json = Json;
   using clock = std::chrono::steady_clock;
 
   /// `plan` has image, size, reach and the agent's mount. `agent` is the local path of the program.
-  launch_attempt(machines& all, http::transport_ref transport, launch_options const& options,
+  launch_attempt(machines<json>& all, http::transport_ref transport, launch_options const& options,
                  std::map<std::string, std::string> const& secrets, std::string agent,
                  container_plan plan)
       : all_(all),
@@ -113,7 +114,7 @@ class launch_attempt {
 
   [[nodiscard]] engine_call limits() const { return {deadline_, options_.stop}; }
 
-  json body() const { return container_body(all_.options(), options_, plan_); }
+  json body() const { return container_body<json>(all_.options(), options_, plan_); }
 
   /// The secrets as the agent reads them: NAME=VALUE, each ended by a zero byte.
   [[nodiscard]] std::string secrets_text() const {
@@ -157,7 +158,7 @@ class launch_attempt {
           request_container({(std::max)(deadline_, clock::now() + std::chrono::seconds(10)), {}});
       unsure_ = false;
       if (answer.status < 300) {
-        id_ = text_at(engine_json("create a container", answer), "/Id");
+        id_ = text_at(engine_json<json>("create a container", answer), "/Id");
         if (id_.empty())
           throw launch_error(errc::protocol_error,
                              "the Docker engine created a container without an id", "create", "");
@@ -205,7 +206,8 @@ class launch_attempt {
     auto const answer = all_.engine().call_idempotent(transport_, "GET", "/info", limits());
     if (answer.status >= 400)
       throw engine_answer_error("ask the Docker engine for its CPUs", answer);
-    auto const count = engine_json("ask the Docker engine for its CPUs", answer).value("NCPU", 0);
+    auto const count =
+        engine_json<json>("ask the Docker engine for its CPUs", answer).value("NCPU", 0);
     return count > 0 ? count : 1;
   }
 
@@ -414,7 +416,7 @@ class launch_attempt {
       held_->directory.remove();
   }
 
-  machines& all_;
+  machines<json>& all_;
   http::transport_ref transport_;
   launch_options const& options_;
   std::map<std::string, std::string> const& secrets_;

@@ -33,8 +33,9 @@ struct launch_way {
 
 /// The best way that options, engine, transport and platform allow. `errc::unsupported` when there
 /// is none.
-[[nodiscard]] inline launch_way best_way(machines& all, http::transport_ref const& transport,
-                                         launch_options const& o, std::string const& agent) {
+template <class Json>
+[[nodiscard]] launch_way best_way(machines<Json>& all, http::transport_ref const& transport,
+                                  launch_options const& o, std::string const& agent) {
   auto const& options = all.options();
   auto const& engine = all.engine().address();
   bool const local = !engine.unix_socket.empty();
@@ -76,8 +77,9 @@ struct launch_way {
 }
 
 /// Starts a container in the best way; where that turns out not to work, in the next.
-[[nodiscard]] inline instance launch(machines& all, http::transport_ref transport,
-                                     launch_options const& o) {
+template <class Json>
+[[nodiscard]] instance launch(machines<Json>& all, http::transport_ref transport,
+                              launch_options const& o) {
   check_launch_options(o);
   container_plan plan;
   plan.image = o.image.empty() ? std::string(default_image) : o.image;
@@ -93,7 +95,7 @@ struct launch_way {
     plan.reach = way.reach;
     plan.agent_mount = way.mount ? agent.string() : std::string();
     try {
-      return launch_attempt(all, transport, o, secrets, agent.string(), plan).run();
+      return launch_attempt<Json>(all, transport, o, secrets, agent.string(), plan).run();
     } catch (way_blocked const& blocked) {
       auto const& options = all.options();
       bool const choice = blocked.mounts ? options.injection == docker_injection::automatic

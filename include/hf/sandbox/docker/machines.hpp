@@ -46,19 +46,21 @@ struct held_socket {
 
 /// The containers of one engine that are sandboxes: looks at them, ends them, and holds the sockets
 /// of those that this process talks to. Calls may come from several threads at once.
+template <class Json = nlohmann::json>
 class machines {
  public:
-  using json = nlohmann::json;
+  using json = Json;
 
   explicit machines(docker_options options) : options_(std::move(options)) {}
 
   [[nodiscard]] docker_options const& options() const noexcept { return options_; }
 
   /// The engine; its address is looked for at the first call.
-  docker::engine& engine() {
+  docker::engine<json>& engine() {
     std::lock_guard const lock(mutex_);
     if (!engine_)
-      engine_ = std::make_unique<docker::engine>(find_engine(options_, hub::process_environment()));
+      engine_ = std::make_unique<docker::engine<json>>(
+          find_engine<json>(options_, hub::process_environment()));
     return *engine_;
   }
 
@@ -71,7 +73,7 @@ class machines {
       return std::nullopt;
     if (answer.status >= 400)
       throw engine_answer_error("inspect container " + id, answer);
-    return engine_json("inspect container " + id, answer);
+    return engine_json<json>("inspect container " + id, answer);
   }
 
   instance inspect(http::transport_ref transport, std::string const& id) {
@@ -227,7 +229,7 @@ class machines {
         "/containers/json" + http::encode_query({{"all", "1"}, {"filters", filters.dump()}}), {});
     if (answer.status >= 400)
       throw engine_answer_error("list containers", answer);
-    auto out = engine_json("list containers", answer);
+    auto out = engine_json<json>("list containers", answer);
     return out.is_array() ? out : json::array();
   }
 
@@ -282,7 +284,7 @@ class machines {
   std::atomic<bool> mounts_work_{true};
   std::atomic<bool> sockets_work_{true};
   std::mutex mutex_;
-  std::unique_ptr<docker::engine> engine_;
+  std::unique_ptr<docker::engine<json>> engine_;
   std::map<std::string, std::shared_ptr<held_socket>> held_;
 };
 

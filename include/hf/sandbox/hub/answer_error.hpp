@@ -40,14 +40,15 @@ namespace hf::hub {
 
 /// What the Hub says went wrong: its `X-Error-Message`, else the body's `error` (a text or a list),
 /// `error_description` or `errors[].message`, else the body's start.
-[[nodiscard]] inline std::string error_text(http::response const& answer) {
+template <class Json = nlohmann::json>
+[[nodiscard]] std::string error_text(http::response const& answer) {
   if (auto const text = answer.fields.get("X-Error-Message"); !text.empty())
     return std::string(text);
-  auto const body = nlohmann::json::parse(answer.body, nullptr, false);
+  auto const body = Json::parse(answer.body, nullptr, false);
   std::string out;
-  auto const take = [&](nlohmann::json const& value) {
+  auto const take = [&](Json const& value) {
     if (value.is_string())
-      out += (out.empty() ? "" : "; ") + value.get<std::string>();
+      out += (out.empty() ? "" : "; ") + value.template get<std::string>();
   };
   if (body.is_object()) {
     if (auto const it = body.find("error"); it != body.end()) {
@@ -79,8 +80,9 @@ namespace hf::hub {
 
 /// Turns an answer of the Hub with status >= 400 (or an unexpected redirect) into an error.
 /// `doing` names the call for people; `secret` is kept out of the text.
-[[nodiscard]] inline error answer_error(std::string_view doing, http::response const& answer,
-                                        std::string_view secret) {
+template <class Json = nlohmann::json>
+[[nodiscard]] error answer_error(std::string_view doing, http::response const& answer,
+                                 std::string_view secret) {
   error_details details;
   details.http_status = answer.status;
   details.where = hop::hub;
@@ -92,7 +94,7 @@ namespace hf::hub {
     details.retry = retry_advice::yes;
 
   std::string message = "the Hugging Face Hub cannot " + std::string(doing) + ": ";
-  auto const text = error_text(answer);
+  auto const text = error_text<Json>(answer);
   message += text.empty() ? "no reason given" : text;
   message += " (HTTP " + std::to_string(answer.status);
   if (auto const named = answer.fields.get("X-Error-Code"); !named.empty())

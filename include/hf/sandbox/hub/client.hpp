@@ -53,9 +53,10 @@ struct api_call {
 /// Speaks HTTP with the Hub: credentials, user agent, error mapping, repetition.
 ///
 /// Holds values only; safe for concurrent use.
-class client {
+template <class Json>
+class basic_client {
  public:
-  explicit client(hub::settings how = {}) : settings_(std::move(how)) {}
+  explicit basic_client(hub::settings how = {}) : settings_(std::move(how)) {}
 
   [[nodiscard]] hub::settings const& settings() const noexcept { return settings_; }
   [[nodiscard]] std::string endpoint() const {
@@ -104,7 +105,7 @@ class client {
         auto answer = http::fetch(through, prepare(call, secret));
         if (answer.status >= 200 && answer.status < 300)
           return answer;
-        throw answer_error(call.doing, answer, secret);
+        throw answer_error<Json>(call.doing, answer, secret);
       } catch (error const& failure) {
         if (!call.repeatable || !is_transient(failure) || !tries.wait(failure, call.stop))
           throw;
@@ -113,14 +114,12 @@ class client {
   }
 
   /// Performs a call whose answer is JSON. `errc::protocol_error` when it is not.
-  [[nodiscard]] nlohmann::json perform_json(http::transport_ref through,
-                                            api_call const& call) const {
+  [[nodiscard]] Json perform_json(http::transport_ref through, api_call const& call) const {
     return parse_json(call.doing, perform(through, call));
   }
 
-  [[nodiscard]] static nlohmann::json parse_json(std::string const& doing,
-                                                 http::response const& answer) {
-    auto json = nlohmann::json::parse(answer.body, nullptr, false);
+  [[nodiscard]] static Json parse_json(std::string const& doing, http::response const& answer) {
+    auto json = Json::parse(answer.body, nullptr, false);
     if (json.is_discarded()) {
       error_details details;
       details.http_status = answer.status;
@@ -135,10 +134,11 @@ class client {
   }
 
  private:
-  static std::string dump(api_call const& call) {
+  template <class Call>
+  static std::string dump(Call const& call) {
     try {
       return call.body->dump();
-    } catch (nlohmann::json::exception const&) {
+    } catch (typename Json::exception const&) {
       throw error(errc::invalid_argument, "cannot " + call.doing + ": a text is not UTF-8");
     }
   }
@@ -154,6 +154,9 @@ class client {
 
   hub::settings settings_;
 };
+
+/// The client as everybody uses it.
+using client = basic_client<nlohmann::json>;
 
 }  // namespace hf::hub
 

@@ -60,40 +60,42 @@ struct job_info {
 
 namespace job_detail {
 
-using nlohmann::json;
-
-[[nodiscard]] inline json const& member(json const& from, char const* name) {
-  static json const null;
+template <class Json>
+[[nodiscard]] Json const& member(Json const& from, char const* name) {
+  static Json const null;
   if (!from.is_object())
     return null;
   auto const it = from.find(name);
   return it == from.end() ? null : *it;
 }
 
-[[nodiscard]] inline std::string text(json const& from, char const* name) {
+template <class Json>
+[[nodiscard]] std::string text(Json const& from, char const* name) {
   auto const& value = member(from, name);
-  return value.is_string() ? value.get<std::string>() : std::string();
+  return value.is_string() ? value.template get<std::string>() : std::string();
 }
 
-[[nodiscard]] inline std::vector<std::string> texts(json const& from, char const* name) {
+template <class Json>
+[[nodiscard]] std::vector<std::string> texts(Json const& from, char const* name) {
   std::vector<std::string> out;
   for (auto const& item : member(from, name))
     if (item.is_string())
-      out.push_back(item.get<std::string>());
+      out.push_back(item.template get<std::string>());
   return out;
 }
 
-[[nodiscard]] inline std::map<std::string, std::string> text_map(json const& from,
-                                                                 char const* name) {
+template <class Json>
+[[nodiscard]] std::map<std::string, std::string> text_map(Json const& from, char const* name) {
   std::map<std::string, std::string> out;
   if (auto const& object = member(from, name); object.is_object())
     for (auto const& [key, value] : object.items())
       if (value.is_string())
-        out[key] = value.get<std::string>();
+        out[key] = value.template get<std::string>();
   return out;
 }
 
-[[nodiscard]] inline job_party party(json const& from, char const* name) {
+template <class Json>
+[[nodiscard]] job_party party(Json const& from, char const* name) {
   auto const& value = member(from, name);
   return {text(value, "id"), text(value, "name"), text(value, "type")};
 }
@@ -101,7 +103,8 @@ using nlohmann::json;
 }  // namespace job_detail
 
 /// Reads a JobInfo; unknown members are ignored. `errc::protocol_error` without an id or a stage.
-[[nodiscard]] inline job_info parse_job(nlohmann::json const& from) {
+template <class Json>
+[[nodiscard]] job_info parse_job(Json const& from) {
   namespace d = job_detail;
   auto const& status = d::member(from, "status");
   job_info job;
@@ -146,11 +149,12 @@ struct job_metrics {
 };
 
 /// Reads an event of a job's metrics; members of unexpected types count as absent.
-[[nodiscard]] inline job_metrics parse_metrics(nlohmann::json const& from) {
+template <class Json>
+[[nodiscard]] job_metrics parse_metrics(Json const& from) {
   namespace d = job_detail;
-  auto const number = [](nlohmann::json const& in, char const* name) {
+  auto const number = [](Json const& in, char const* name) {
     auto const& value = d::member(in, name);
-    return value.is_number() ? value.get<double>() : 0.0;
+    return value.is_number() ? value.template get<double>() : 0.0;
   };
   job_metrics out;
   out.cpu_usage_pct = number(from, "cpu_usage_pct");
@@ -182,7 +186,8 @@ struct hardware {
 };
 
 /// Reads an entry of `GET /api/jobs/hardware`.
-[[nodiscard]] inline hardware parse_hardware(nlohmann::json const& from) {
+template <class Json>
+[[nodiscard]] hardware parse_hardware(Json const& from) {
   namespace d = job_detail;
   hardware out;
   out.name = d::text(from, "name");
@@ -190,10 +195,10 @@ struct hardware {
   out.cpu = d::text(from, "cpu");
   out.ram = d::text(from, "ram");
   auto const& accelerator = d::member(from, "accelerator");
-  out.accelerator =
-      accelerator.is_string() ? accelerator.get<std::string>() : d::text(accelerator, "model");
+  out.accelerator = accelerator.is_string() ? accelerator.template get<std::string>()
+                                            : d::text(accelerator, "model");
   auto const& cost = d::member(from, "unitCostUSD");
-  out.unit_cost_usd = cost.is_number() ? cost.get<double>() : 0.0;
+  out.unit_cost_usd = cost.is_number() ? cost.template get<double>() : 0.0;
   out.unit_label = d::text(from, "unitLabel");
   return out;
 }

@@ -61,11 +61,12 @@ inline void check_labels(std::map<std::string, std::string> const& labels) {
 }
 
 /// The JSON body; what is not set is left out.
-[[nodiscard]] inline nlohmann::json to_json(job_request const& job) {
-  nlohmann::json out{{"command", job.command},
-                     {"arguments", job.arguments},
-                     {"environment", job.environment},
-                     {"flavor", job.flavor}};
+template <class Json = nlohmann::json>
+[[nodiscard]] Json to_json(job_request const& job) {
+  Json out{{"command", job.command},
+           {"arguments", job.arguments},
+           {"environment", job.environment},
+           {"flavor", job.flavor}};
   if (auto space = space_of_image(job.image))
     out["spaceId"] = *std::move(space);
   else
@@ -77,12 +78,11 @@ inline void check_labels(std::map<std::string, std::string> const& labels) {
   if (!job.labels.empty())
     out["labels"] = job.labels;
   if (!job.expose.empty())
-    out["expose"] = nlohmann::json{{"ports", job.expose}};
+    out["expose"] = Json{{"ports", job.expose}};
   if (!job.volumes.empty()) {
-    auto volumes = nlohmann::json::array();
+    auto volumes = Json::array();
     for (auto const& from : job.volumes) {
-      nlohmann::json item{
-          {"type", from.type}, {"source", from.source}, {"mountPath", from.mount_path}};
+      Json item{{"type", from.type}, {"source", from.source}, {"mountPath", from.mount_path}};
       if (!from.revision.empty())
         item["revision"] = from.revision;
       if (!from.path.empty())

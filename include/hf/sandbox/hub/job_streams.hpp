@@ -9,6 +9,7 @@
 #include <functional>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <vector>
 
 namespace hf::hub {
@@ -27,8 +28,9 @@ namespace hf::hub {
 namespace job_streams_detail {
 
 /// Reads one stream of events until it ends or `on_event` returns false; false in the latter case.
-inline bool read_events(client const& hub, http::transport_ref through, api_call const& call,
-                        std::function<bool(nlohmann::json const&)> const& on_event) {
+template <class Json>
+bool read_events(basic_client<Json> const& hub, http::transport_ref through, api_call const& call,
+                 std::type_identity_t<std::function<bool(Json const&)>> const& on_event) {
   auto const secret = hub.token();
   auto rq = hub.prepare(call, secret);
   rq.fields.set("Accept", "text/event-stream");
@@ -36,18 +38,19 @@ inline bool read_events(client const& hub, http::transport_ref through, api_call
   bool wanted = true;
   auto const answer = http::stream(through, rq, [&](std::span<std::byte const> data) {
     wanted = decoder.feed(http::as_text(data), [&](std::string_view text) {
-      auto const event = nlohmann::json::parse(text, nullptr, false);
+      auto const event = Json::parse(text, nullptr, false);
       return !event.is_object() || on_event(event);
     });
     return wanted ? http::flow::more : http::flow::stop;
   });
   if (answer.status < 200 || answer.status >= 300)
-    throw answer_error(call.doing, answer, secret);
+    throw answer_error<Json>(call.doing, answer, secret);
   return wanted;
 }
 
 /// The text of a log event; false for noise.
-inline bool log_line(nlohmann::json const& event, std::string& line) {
+template <class Json>
+bool log_line(Json const& event, std::string& line) {
   line = job_detail::text(event, "data");
   return line.substr(0, 17) != "===== Job started";
 }
@@ -60,14 +63,15 @@ inline bool log_line(nlohmann::json const& event, std::string& line) {
 
 /// The last lines that a job printed, at most `lines`. Returns after `quiet` without a new line (a
 /// running job's stream does not end), at the latest at the limits' deadline.
-[[nodiscard]] inline std::vector<std::string> log_tail(
-    jobs const& api, http::transport_ref through, std::string const& name_space,
+template <class Json>
+[[nodiscard]] std::vector<std::string> log_tail(
+    basic_jobs<Json> const& api, http::transport_ref through, std::string const& name_space,
     std::string const& id, std::size_t lines, call_limits const& limits = {},
     std::chrono::milliseconds quiet = std::chrono::milliseconds(5000)) {
   namespace d = job_streams_detail;
   api_call call;
   call.doing = "read the log of job " + id;
-  call.target = jobs::job_path(name_space, id) + "/logs?tail=" + std::to_string(lines);
+  call.target = basic_jobs<Json>::job_path(name_space, id) + "/logs?tail=" + std::to_string(lines);
   call.stop = limits.stop;
   call.deadline = limits.deadline;
   call.stall_timeout = quiet;
@@ -77,7 +81,7 @@ inline bool log_line(nlohmann::json const& event, std::string& line) {
   for (;;) {
     try {
       out.clear();
-      d::read_events(api.hub_client(), through, call, [&](nlohmann::json const& event) {
+      d::read_events(api.hub_client(), through, call, [&](Json const& event) {
         connected = true;
         std::string line;
         if (d::log_line(event, line))
@@ -99,14 +103,15 @@ inline bool log_line(nlohmann::json const& event, std::string& line) {
 
 /// Hands on every line that a job prints, from its first, until the job has ended or `on_line`
 /// returns false. A broken stream is taken up again where it was left.
-inline void follow_logs(jobs const& api, http::transport_ref through, std::string const& name_space,
-                        std::string const& id,
-                        std::function<bool(std::string const&)> const& on_line,
-                        call_limits const& limits = {}) {
+template <class Json>
+void follow_logs(basic_jobs<Json> const& api, http::transport_ref through,
+                 std::string const& name_space, std::string const& id,
+                 std::function<bool(std::string const&)> const& on_line,
+                 call_limits const& limits = {}) {
   namespace d = job_streams_detail;
   api_call call;
   call.doing = "follow the log of job " + id;
-  call.target = jobs::job_path(name_space, id) + "/logs";
+  call.target = basic_jobs<Json>::job_path(name_space, id) + "/logs";
   call.stop = limits.stop;
   call.deadline = limits.deadline;
   call.stall_timeout = std::chrono::seconds(120);
@@ -117,15 +122,14 @@ inline void follow_logs(jobs const& api, http::transport_ref through, std::strin
     std::size_t at = 0;
     bool progress = false;
     try {
-      bool const wanted =
-          d::read_events(api.hub_client(), through, call, [&](nlohmann::json const& event) {
-            if (at++ < seen)
-              return true;
-            seen = at;
-            progress = true;
-            std::string line;
-            return !d::log_line(event, line) || on_line(line);
-          });
+      bool const wanted = d::read_events(api.hub_client(), through, call, [&](Json const& event) {
+        if (at++ < seen)
+          return true;
+        seen = at;
+        progress = true;
+        std::string line;
+        return !d::log_line(event, line) || on_line(line);
+      });
       // What was printed before the job ended is in a stream that began after its end.
       if (!wanted || ended)
         return;
@@ -142,22 +146,22 @@ inline void follow_logs(jobs const& api, http::transport_ref through, std::strin
 
 /// Hands on a job's resource use, about once a second, until the job has ended or `on_sample`
 /// returns false. No sample at all is normal for a job that has ended.
-inline void follow_metrics(jobs const& api, http::transport_ref through,
-                           std::string const& name_space, std::string const& id,
-                           std::function<bool(job_metrics const&)> const& on_sample,
-                           call_limits const& limits = {}) {
+template <class Json>
+void follow_metrics(basic_jobs<Json> const& api, http::transport_ref through,
+                    std::string const& name_space, std::string const& id,
+                    std::function<bool(job_metrics const&)> const& on_sample,
+                    call_limits const& limits = {}) {
   namespace d = job_streams_detail;
   api_call call;
   call.doing = "read the metrics of job " + id;
-  call.target = jobs::job_path(name_space, id) + "/metrics";
+  call.target = basic_jobs<Json>::job_path(name_space, id) + "/metrics";
   call.stop = limits.stop;
   call.deadline = limits.deadline;
   call.stall_timeout = std::chrono::seconds(10);
   for (;;) {
     try {
-      if (!d::read_events(api.hub_client(), through, call, [&](nlohmann::json const& event) {
-            return on_sample(parse_metrics(event));
-          }))
+      if (!d::read_events(api.hub_client(), through, call,
+                          [&](Json const& event) { return on_sample(parse_metrics(event)); }))
         return;
     } catch (error const& failure) {
       // The Hub answers 500 once the job has ended.

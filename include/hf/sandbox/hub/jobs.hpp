@@ -36,11 +36,13 @@ struct call_limits {
 
 /// The Jobs API. Calls block, throw `hf::error` with `hop::hub`, and may come from several threads
 /// at once. All but `start` are repeated after transient failures.
-class jobs {
+template <class Json>
+class basic_jobs {
  public:
-  explicit jobs(client through = client()) : client_(std::move(through)) {}
+  explicit basic_jobs(basic_client<Json> through = basic_client<Json>())
+      : client_(std::move(through)) {}
 
-  [[nodiscard]] hub::client const& hub_client() const noexcept { return client_; }
+  [[nodiscard]] basic_client<Json> const& hub_client() const noexcept { return client_; }
 
   /// Whom the token belongs to (strictly rate-limited by the Hub: cache it).
   [[nodiscard]] identity who_am_i(http::transport_ref through,
@@ -58,7 +60,7 @@ class jobs {
                                job_request const& job, call_limits const& limits = {}) const {
     auto call = repeatable("start the job", "POST", jobs_path(name_space), limits);
     call.repeatable = false;
-    call.body = to_json(job);
+    call.body = to_json<Json>(job);
     return parse_job(client_.perform_json(through, call));
   }
 
@@ -93,7 +95,7 @@ class jobs {
         throw error(errc::protocol_error, "the Hugging Face Hub's list of jobs does not end");
       auto const call = repeatable("list jobs", "GET", target, limits);
       auto const answer = client_.perform(through, call);
-      auto const body = hub::client::parse_json(call.doing, answer);
+      auto const body = basic_client<Json>::parse_json(call.doing, answer);
       if (!body.is_array())
         throw error(errc::protocol_error, "the Hugging Face Hub's list of jobs is not a list");
       for (auto const& item : body) {
@@ -138,7 +140,7 @@ class jobs {
                       call_limits const& limits = {}) const {
     check_labels(labels);
     auto call = repeatable("label job " + id, "PUT", job_path(name_space, id) + "/labels", limits);
-    call.body = nlohmann::json{{"labels", labels}};
+    call.body = Json{{"labels", labels}};
     return parse_job(client_.perform_json(through, call));
   }
 
@@ -212,8 +214,11 @@ class jobs {
     return {};
   }
 
-  hub::client client_;
+  basic_client<Json> client_;
 };
+
+/// The Jobs API as everybody uses it.
+using jobs = basic_jobs<nlohmann::json>;
 
 }  // namespace hf::hub
 

@@ -108,8 +108,9 @@ struct sandbox_id {
 
 /// How to reach a sandbox job's agent: proxy URL, the Hub's bearer, the agent's token. Nothing
 /// while the URL is not known.
-[[nodiscard]] inline std::optional<endpoint> agent_endpoint(job_info const& job,
-                                                            client const& hub) {
+template <class Json>
+[[nodiscard]] std::optional<endpoint> agent_endpoint(job_info const& job,
+                                                     basic_client<Json> const& hub) {
   auto const url = proxy_url(job, hub.endpoint());
   if (!url)
     return std::nullopt;

@@ -23,9 +23,10 @@ struct started_job {
 /// Ends every job that carries the operation id but the one with the id `except`. For clearing up:
 /// has its own time limit and cannot be cancelled. Returns how many there were; throws what a
 /// failed call threw.
-inline int cancel_operation(jobs const& api, http::transport_ref through,
-                            std::string const& name_space, std::string const& operation,
-                            std::string const& except = {}) {
+template <class Json>
+int cancel_operation(basic_jobs<Json> const& api, http::transport_ref through,
+                     std::string const& name_space, std::string const& operation,
+                     std::string const& except = {}) {
   call_limits limits;
   limits.deadline = std::chrono::steady_clock::now() + std::chrono::seconds(30);
   int found = 0;
@@ -47,9 +48,10 @@ inline int cancel_operation(jobs const& api, http::transport_ref through,
 /// for jobs with that id: one that is there is adopted, else the start is tried again. Whatever
 /// fails in the end, jobs with that id are cancelled; if not even that can be done,
 /// `errc::outcome_unknown` names the label.
+template <class Json>
 class job_starter {
  public:
-  job_starter(jobs const& api, http::transport_ref through, std::string name_space,
+  job_starter(basic_jobs<Json> const& api, http::transport_ref through, std::string name_space,
               job_request request)
       : api_(api),
         through_(through),
@@ -158,7 +160,7 @@ class job_starter {
     }
   }
 
-  jobs const& api_;
+  basic_jobs<Json> const& api_;
   http::transport_ref through_;
   std::string name_space_;
   job_request request_;
@@ -168,9 +170,10 @@ class job_starter {
 };
 
 /// `job_starter` as one call.
-[[nodiscard]] inline started_job start_once(jobs const& api, http::transport_ref through,
-                                            std::string const& name_space, job_request request,
-                                            call_limits const& limits = {}) {
+template <class Json>
+[[nodiscard]] started_job start_once(basic_jobs<Json> const& api, http::transport_ref through,
+                                     std::string const& name_space, job_request request,
+                                     call_limits const& limits = {}) {
   return job_starter(api, through, name_space, std::move(request)).start(limits);
 }
 

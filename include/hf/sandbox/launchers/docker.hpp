@@ -9,6 +9,7 @@
 #include <hf/sandbox/launchers/launcher.hpp>
 #include <hf/sandbox/options.hpp>
 
+#include <concepts>
 #include <cstddef>
 #include <memory>
 #include <string>
@@ -37,8 +38,9 @@ namespace hf {
 class docker_launcher {
  public:
   /// Connects to nothing yet; a bad address or context is reported by the first call.
-  explicit docker_launcher(docker_options options = {})
-      : machines_(std::make_unique<detail::docker::machines>(std::move(options))) {}
+  template <std::same_as<docker_options> Options = docker_options>
+  explicit docker_launcher(Options options = {})
+      : machines_(std::make_unique<detail::docker::machines<>>(std::move(options))) {}
 
   /// Starts a container and waits until its agent answers. A missing image is pulled first; that
   /// time does not count against `start_timeout`. On failure nothing is left behind, unless the
@@ -76,7 +78,7 @@ class docker_launcher {
   }
 
  private:
-  std::unique_ptr<detail::docker::machines> machines_;
+  std::unique_ptr<detail::docker::machines<>> machines_;
 };
 
 }  // namespace hf

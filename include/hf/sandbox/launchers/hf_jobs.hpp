@@ -15,6 +15,7 @@
 #include <hf/sandbox/launchers/launcher.hpp>
 
 #include <chrono>
+#include <concepts>
 #include <functional>
 #include <map>
 #include <memory>
@@ -34,7 +35,8 @@ namespace hf {
 class hf_jobs_launcher {
  public:
   /// With these settings.
-  explicit hf_jobs_launcher(hf_jobs_options options = {})
+  template <std::same_as<hf_jobs_options> Options = hf_jobs_options>
+  explicit hf_jobs_launcher(Options options = {})
       : state_(std::make_unique<state>(std::move(options))) {}
 
   /// Starts a job whose agent answers. Throws `launch_error` (`launch_failed`, `start_timed_out`)
@@ -43,7 +45,7 @@ class hf_jobs_launcher {
   /// throws, no job is left running. `outcome_unknown` says that this could not be made sure.
   template <transport T>
   instance launch(T& through, launch_options const& options) {
-    return launch_job(http::transport_ref(through), options);
+    return launch_job(through, options);
   }
 
   /// Looks a sandbox up by "id" or "namespace/id"; also one that the official client made. Throws
@@ -80,7 +82,7 @@ class hf_jobs_launcher {
   /// The same; the reason goes into the usage event.
   template <transport T>
   void stop(T& through, std::string const& id, end_reason reason) {
-    stop_job(http::transport_ref(through), id, reason);
+    stop_job(through, id, reason);
   }
 
   /// The last 100 lines that the job printed. Takes up to 5 s while the job runs.
@@ -143,7 +145,7 @@ class hf_jobs_launcher {
   /// Whom the token belongs to; asked once per token.
   template <transport T>
   hub::identity who_am_i(T& through) {
-    return identify(http::transport_ref(through));
+    return identify(through);
   }
 
  private:
@@ -155,7 +157,8 @@ class hf_jobs_launcher {
   };
 
   struct state {
-    explicit state(hf_jobs_options how)
+    template <class Options>
+    explicit state(Options how)
         : options(std::move(how)),
           api(hub::client(
               {options.token, options.endpoint, options.retries, options.tls, options.env})) {}
@@ -174,8 +177,8 @@ class hf_jobs_launcher {
     return label.compare(0, 10, hub::sandbox_label) == 0;
   }
 
-  [[nodiscard]] hub::identity identify(http::transport_ref through,
-                                       hub::call_limits const& limits = {}) {
+  template <transport T>
+  [[nodiscard]] hub::identity identify(T& through, hub::call_limits const& limits = {}) {
     auto const key = detail::sha256_hex(state_->api.hub_client().token());
     {
       std::lock_guard const lock(state_->mutex);
@@ -187,12 +190,13 @@ class hf_jobs_launcher {
     return state_->identities[key] = found;
   }
 
-  [[nodiscard]] std::string default_namespace(http::transport_ref through,
-                                              hub::call_limits const& limits = {}) {
+  template <transport T>
+  [[nodiscard]] std::string default_namespace(T& through, hub::call_limits const& limits = {}) {
     return identify(through, limits).name;
   }
 
-  [[nodiscard]] hub::sandbox_id locate(http::transport_ref through, std::string const& id) {
+  template <transport T>
+  [[nodiscard]] hub::sandbox_id locate(T& through, std::string const& id) {
     auto at = hub::parse_sandbox_id(id);
     if (at.name_space.empty())
       at.name_space = state_->options.name_space;
@@ -211,7 +215,8 @@ class hf_jobs_launcher {
                       "'<host>.<local id>'; connecting to those is not supported yet");
   }
 
-  [[nodiscard]] instance describe(hub::job_info const& job, std::string const& id) const {
+  template <class Job>
+  [[nodiscard]] instance describe(Job const& job, std::string const& id) const {
     instance out;
     out.id = id;
     out.labels = job.labels;
@@ -236,7 +241,8 @@ class hf_jobs_launcher {
     return agent_source::url(std::move(url), std::move(sha256));
   }
 
-  instance launch_job(http::transport_ref through, launch_options const& options) {
+  template <transport T>
+  instance launch_job(T& through, launch_options const& options) {
     auto const& hub = state_->api.hub_client();
     auto const deadline = clock::now() + options.start_timeout;
     hub::call_limits const limits{options.stop, deadline};
@@ -260,7 +266,8 @@ class hf_jobs_launcher {
     return ready;
   }
 
-  void stop_job(http::transport_ref through, std::string const& id, end_reason reason) {
+  template <transport T>
+  void stop_job(T& through, std::string const& id, end_reason reason) {
     auto const at = locate(through, id);
     hub::call_limits limits;
     limits.deadline = clock::now() + std::chrono::seconds(60);
@@ -272,8 +279,8 @@ class hf_jobs_launcher {
     return state_->options.telemetry && hub::telemetry_allowed(state_->options.env);
   }
 
-  void report_created(http::transport_ref through, std::string const& job,
-                      launch_options const& options) noexcept {
+  template <transport T>
+  void report_created(T& through, std::string const& job, launch_options const& options) noexcept {
     try {
       if (!telemetry_on())
         return;
@@ -292,8 +299,8 @@ class hf_jobs_launcher {
     }
   }
 
-  void report_ended(http::transport_ref through, std::string const& job,
-                    end_reason reason) noexcept {
+  template <transport T>
+  void report_ended(T& through, std::string const& job, end_reason reason) noexcept {
     try {
       session ended;
       {

@@ -24,10 +24,12 @@
 namespace hf::detail {
 
 /// One start of a sandbox job: begins it, waits for its agent, and undoes it when anything fails.
+template <class Json>
 class hf_jobs_start {
  public:
-  hf_jobs_start(hub::jobs const& api, http::transport_ref through, std::string name_space,
-                std::string hf_token, std::function<void(std::string const&)> on_progress)
+  hf_jobs_start(hub::basic_jobs<Json> const& api, http::transport_ref through,
+                std::string name_space, std::string hf_token,
+                std::function<void(std::string const&)> on_progress)
       : api_(api),
         through_(through),
         name_space_(std::move(name_space)),
@@ -223,7 +225,7 @@ class hf_jobs_start {
     }
   }
 
-  hub::jobs const& api_;
+  hub::basic_jobs<Json> const& api_;
   http::transport_ref through_;
   std::string name_space_;
   std::string hf_token_;

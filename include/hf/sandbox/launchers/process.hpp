@@ -7,10 +7,12 @@
 #include <hf/sandbox/error.hpp>
 #include <hf/sandbox/launchers/launcher.hpp>
 #include <hf/sandbox/launchers/process_options.hpp>
+#include <hf/sandbox/wire/json.hpp>
 
 #include <sys/socket.h>
 
 #include <chrono>
+#include <concepts>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -36,8 +38,9 @@ namespace hf {
 class process_launcher {
  public:
   /// With these settings.
-  explicit process_launcher(process_launcher_options options = {})
-      : core_(std::make_shared<core>(std::move(options))) {}
+  template <std::same_as<process_launcher_options> Options = process_launcher_options>
+  explicit process_launcher(Options options = {})
+      : core_(std::make_shared<core<>>(std::move(options))) {}
 
   /// Starts a sandbox and waits until its agent answers. Errors: `agent_not_found`,
   /// `isolation_unavailable` (with the remedy), `unsupported`, `invalid_argument`,
@@ -111,12 +114,13 @@ class process_launcher {
   }
 
  private:
+  template <class Json = wire::json>
   struct core {
     explicit core(process_launcher_options given)
         : options(std::move(given)), sandboxes(options.state_directory.string()) {}
 
     process_launcher_options const options;
-    detail::local_sandboxes const sandboxes;
+    detail::local_sandboxes<Json> const sandboxes;
     std::mutex mutex;
     std::map<std::string, detail::unique_fd> lifelines;
 
@@ -141,7 +145,7 @@ class process_launcher {
     }
   };
 
-  std::shared_ptr<core> core_;
+  std::shared_ptr<core<>> core_;
 };
 
 }  // namespace hf

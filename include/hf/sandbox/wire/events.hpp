@@ -62,16 +62,18 @@ using event = std::variant<start_event, output_event, ping_event, exit_event>;
   return stream == output_stream::out ? "stdout" : "stderr";
 }
 
-[[nodiscard]] inline json event_to_json(start_event const& start) {
-  json j = {{"event", "start"}, {"pid", start.pid}};
+template <class Json = json>
+[[nodiscard]] Json event_to_json(start_event const& start) {
+  Json j = {{"event", "start"}, {"pid", start.pid}};
   if (!start.id.empty())
     j["id"] = start.id;
   return j;
 }
 
 /// Data that is not UTF-8 goes as `b64` in numbered events; else with U+FFFD in its place.
-[[nodiscard]] inline json event_to_json(output_event const& output) {
-  json j = {{"event", std::string(to_string(output.stream))}};
+template <class Json = json>
+[[nodiscard]] Json event_to_json(output_event const& output) {
+  Json j = {{"event", std::string(to_string(output.stream))}};
   if (output.seq != 0)
     j["seq"] = output.seq;
   if (output.seq != 0 && !hf::detail::is_utf8(output.data))
@@ -81,14 +83,16 @@ using event = std::variant<start_event, output_event, ping_event, exit_event>;
   return j;
 }
 
-[[nodiscard]] inline json event_to_json(ping_event const&) {
+template <class Json = json>
+[[nodiscard]] Json event_to_json(ping_event const&) {
   return {{"event", "ping"}};
 }
 
 /// `output_open`, `unattributed`, `dropped_bytes` and `seq` stand there only when they say
 /// something.
-[[nodiscard]] inline json event_to_json(exit_event const& exit) {
-  json j = {{"event", "exit"},
+template <class Json = json>
+[[nodiscard]] Json event_to_json(exit_event const& exit) {
+  Json j = {{"event", "exit"},
             {"exit_code", nullptr},
             {"signal", nullptr},
             {"timed_out", exit.timed_out},
@@ -108,8 +112,9 @@ using event = std::variant<start_event, output_event, ping_event, exit_event>;
   return j;
 }
 
-[[nodiscard]] inline json event_to_json(event const& any) {
-  return std::visit([](auto const& one) { return event_to_json(one); }, any);
+template <class Json = json>
+[[nodiscard]] Json event_to_json(event const& any) {
+  return std::visit([](auto const& one) { return event_to_json<Json>(one); }, any);
 }
 
 namespace detail {
@@ -119,18 +124,20 @@ namespace detail {
               {.where = hop::agent, .may_have_reached_peer = true});
 }
 
-inline std::optional<std::int64_t> event_integer(json const& j, char const* key) {
+template <class Json>
+std::optional<std::int64_t> event_integer(Json const& j, char const* key) {
   auto const it = j.find(key);
   if (it == j.end() || it->is_null())
     return std::nullopt;
   if (!it->is_number_integer())
     malformed_event("a number is not an integer");
-  if (it->is_number_unsigned() && it->get<std::uint64_t>() > std::uint64_t{INT64_MAX})
+  if (it->is_number_unsigned() && it->template get<std::uint64_t>() > std::uint64_t{INT64_MAX})
     malformed_event("a number is out of range");
-  return it->get<std::int64_t>();
+  return it->template get<std::int64_t>();
 }
 
-inline std::optional<int> event_small(json const& j, char const* key) {
+template <class Json>
+std::optional<int> event_small(Json const& j, char const* key) {
   auto const value = event_integer(j, key);
   if (!value)
     return std::nullopt;
@@ -139,26 +146,29 @@ inline std::optional<int> event_small(json const& j, char const* key) {
   return static_cast<int>(*value);
 }
 
-inline std::uint64_t event_count(json const& j, char const* key) {
+template <class Json>
+std::uint64_t event_count(Json const& j, char const* key) {
   auto const value = event_integer(j, key).value_or(0);
   if (value < 0)
     malformed_event("a count is negative");
   return static_cast<std::uint64_t>(value);
 }
 
-inline bool event_flag(json const& j, char const* key) {
+template <class Json>
+bool event_flag(Json const& j, char const* key) {
   auto const it = j.find(key);
-  return it != j.end() && it->is_boolean() && it->get<bool>();
+  return it != j.end() && it->is_boolean() && it->template get<bool>();
 }
 
-inline output_event output_from_json(json& j, output_stream stream) {
+template <class Json>
+output_event output_from_json(Json& j, output_stream stream) {
   output_event output;
   output.stream = stream;
   output.seq = event_count(j, "seq");
   if (auto const it = j.find("data"); it != j.end() && it->is_string()) {
-    output.data = std::move(it->get_ref<std::string&>());
+    output.data = std::move(it->template get_ref<std::string&>());
   } else if (auto const b64 = j.find("b64"); b64 != j.end() && b64->is_string()) {
-    auto bytes = hf::detail::base64_decode(b64->get_ref<std::string const&>());
+    auto bytes = hf::detail::base64_decode(b64->template get_ref<std::string const&>());
     if (!bytes)
       malformed_event("output is not base64");
     output.data = std::move(*bytes);
@@ -172,7 +182,8 @@ inline output_event output_from_json(json& j, output_stream stream) {
 
 /// The members of an exit event, whatever object they stand in (an event, `wait`, `/v1/ops`).
 /// Throws `errc::protocol_error` when they cannot be right.
-[[nodiscard]] inline exit_event exit_from_json(json const& j) {
+template <class Json>
+[[nodiscard]] exit_event exit_from_json(Json const& j) {
   if (!j.is_object())
     detail::malformed_event("an exit is not an object");
   exit_event exit;
@@ -191,13 +202,14 @@ inline output_event output_from_json(json& j, output_stream stream) {
 
 /// Reads one event. Nothing for an event of an unknown kind, which newer agents may send;
 /// `errc::protocol_error` for what is not an event.
-[[nodiscard]] inline std::optional<event> event_from_json(json&& j) {
+template <class Json>
+[[nodiscard]] std::optional<event> event_from_json(Json j) {
   if (!j.is_object())
     detail::malformed_event("a line is not a JSON object");
   auto const kind = j.find("event");
   if (kind == j.end() || !kind->is_string())
     detail::malformed_event("a line has no event");
-  auto const& name = kind->get_ref<std::string const&>();
+  auto const& name = kind->template get_ref<std::string const&>();
   if (name == "stdout")
     return event(detail::output_from_json(j, output_stream::out));
   if (name == "stderr")
@@ -208,7 +220,7 @@ inline output_event output_from_json(json& j, output_stream stream) {
     start_event start;
     start.pid = detail::event_integer(j, "pid").value_or(0);
     if (auto const it = j.find("id"); it != j.end() && it->is_string())
-      start.id = it->get<std::string>();
+      start.id = it->template get<std::string>();
     return event(std::move(start));
   }
   if (name == "exit")

@@ -54,16 +54,17 @@ struct exec_request {
 };
 
 /// The command as it stands in JSON: a string or a list.
-[[nodiscard]] inline json command_to_json(
-    std::variant<std::string, std::vector<std::string>> const& cmd) {
+template <class Json = json>
+[[nodiscard]] Json command_to_json(std::variant<std::string, std::vector<std::string>> const& cmd) {
   if (auto const* text = std::get_if<std::string>(&cmd))
-    return json(*text);
-  return json(std::get<std::vector<std::string>>(cmd));
+    return Json(*text);
+  return Json(std::get<std::vector<std::string>>(cmd));
 }
 
 /// The request as JSON, without the members that have their default value. Throws
 /// `errc::invalid_argument` when a text but `input` is not UTF-8.
-[[nodiscard]] inline json exec_request_to_json(exec_request const& request) {
+template <class Json = json>
+[[nodiscard]] Json exec_request_to_json(exec_request const& request) {
   auto const checked = [](std::string const& text, char const* what) -> std::string const& {
     if (!hf::detail::is_utf8(text))
       throw error(errc::invalid_argument, std::string(what) + " is not valid UTF-8");
@@ -75,12 +76,12 @@ struct exec_request {
     for (auto const& item : std::get<std::vector<std::string>>(request.cmd))
       checked(item, "an item of the command");
 
-  json j = json::object();
-  j["cmd"] = command_to_json(request.cmd);
+  Json j = Json::object();
+  j["cmd"] = command_to_json<Json>(request.cmd);
   if (request.shell)
     j["shell"] = *request.shell;
   if (!request.env.empty()) {
-    json& env = j["env"] = json::object();
+    Json& env = j["env"] = Json::object();
     for (auto const& variable : request.env)
       env[checked(variable.first, "a variable's name")] =
           checked(variable.second, "a variable's value");
@@ -123,7 +124,8 @@ struct exec_request {
 
 /// Reads a request strictly: what is malformed or out of range is `errc::invalid_argument` with the
 /// protocol's text, never a default. `null` counts as absent; unknown members are ignored.
-[[nodiscard]] inline exec_request parse_exec_request(std::string_view body);
+template <class Json = json>
+[[nodiscard]] exec_request parse_exec_request(std::string_view body);
 
 namespace detail {
 
@@ -133,38 +135,41 @@ namespace detail {
 
 /// Parses a request body; values nested deeper than any request are refused before they cost
 /// memory.
-inline json parse_body(std::string_view body) {
+template <class Json>
+Json parse_body(std::string_view body) {
   constexpr int max_depth = 8;
-  auto const guard = [](int depth, json::parse_event_t event, json&) {
+  using parse_event = typename Json::parse_event_t;
+  auto const guard = [](int depth, parse_event event, Json&) {
     if (depth > max_depth &&
-        (event == json::parse_event_t::array_start || event == json::parse_event_t::object_start))
+        (event == parse_event::array_start || event == parse_event::object_start))
       refuse("invalid JSON body: nested too deeply");
     return true;
   };
   try {
-    return json::parse(body.begin(), body.end(), guard);
-  } catch (json::exception const& e) {
+    return Json::parse(body.begin(), body.end(), guard);
+  } catch (typename Json::exception const& e) {
     refuse(std::string("invalid JSON body: ") + e.what());
   }
 }
 
 /// Reads members of one request object.
+template <class Json>
 class member_reader {
  public:
-  explicit member_reader(json& object) : object_(object) {}
+  explicit member_reader(Json& object) : object_(object) {}
 
   /// The member, or null when it is absent or `null`.
-  json* find(char const* name) {
+  Json* find(char const* name) {
     auto const it = object_.find(name);
     return it == object_.end() || it->is_null() ? nullptr : &*it;
   }
   std::optional<std::string> text(char const* name) {
-    json* const value = find(name);
+    Json* const value = find(name);
     if (value == nullptr)
       return std::nullopt;
     if (!value->is_string())
       refuse(quoted(name) + " must be a string");
-    return std::move(value->get_ref<std::string&>());
+    return std::move(value->template get_ref<std::string&>());
   }
   /// Text for the kernel: without NUL.
   std::optional<std::string> kernel_text(char const* name) {
@@ -174,43 +179,44 @@ class member_reader {
     return value;
   }
   std::optional<bool> flag(char const* name) {
-    json* const value = find(name);
+    Json* const value = find(name);
     if (value == nullptr)
       return std::nullopt;
     if (!value->is_boolean())
       refuse(quoted(name) + " must be true or false");
-    return value->get<bool>();
+    return value->template get<bool>();
   }
   /// Seconds, at most some thirty years.
   std::optional<double> seconds(char const* name) {
-    json* const value = find(name);
+    Json* const value = find(name);
     if (value == nullptr)
       return std::nullopt;
-    if (!value->is_number() || !(value->get<double>() >= 0))
+    if (!value->is_number() || !(value->template get<double>() >= 0))
       refuse(quoted(name) + " must be a number of seconds, not negative");
     double const longest = 1e9;
-    return (std::min)(value->get<double>(), longest);
+    return (std::min)(value->template get<double>(), longest);
   }
   std::optional<std::int64_t> integer(char const* name, std::int64_t low, std::int64_t high) {
-    json* const value = find(name);
+    Json* const value = find(name);
     if (value == nullptr)
       return std::nullopt;
     // An unsigned value beyond int64 would wrap in get<std::int64_t>.
-    bool const fits =
-        value->is_number_integer() &&
-        (!value->is_number_unsigned() || value->get<std::uint64_t>() <= std::uint64_t{INT64_MAX});
-    if (!fits || value->get<std::int64_t>() < low || value->get<std::int64_t>() > high)
+    bool const fits = value->is_number_integer() &&
+                      (!value->is_number_unsigned() ||
+                       value->template get<std::uint64_t>() <= std::uint64_t{INT64_MAX});
+    if (!fits || value->template get<std::int64_t>() < low ||
+        value->template get<std::int64_t>() > high)
       refuse(quoted(name) + " must be an integer from " + std::to_string(low) + " to " +
              std::to_string(high));
-    return value->get<std::int64_t>();
+    return value->template get<std::int64_t>();
   }
   std::optional<std::uint64_t> count(char const* name) {
-    json* const value = find(name);
+    Json* const value = find(name);
     if (value == nullptr)
       return std::nullopt;
     if (!value->is_number_unsigned())
       refuse(quoted(name) + " must be an integer, not negative");
-    return value->get<std::uint64_t>();
+    return value->template get<std::uint64_t>();
   }
 
   static std::string quoted(std::string const& name) { return "'" + name + "'"; }
@@ -220,21 +226,22 @@ class member_reader {
   }
 
  private:
-  json& object_;
+  Json& object_;
 };
 
-inline void parse_command(member_reader& members, exec_request& request) {
-  json* const cmd = members.find("cmd");
+template <class Json>
+void parse_command(member_reader<Json>& members, exec_request& request) {
+  Json* const cmd = members.find("cmd");
   if (cmd == nullptr || !(cmd->is_string() || cmd->is_array()))
     refuse("missing 'cmd' (string or array of strings)");
   request.shell = members.flag("shell");
   if (cmd->is_string()) {
     if (request.shell && !*request.shell)
       refuse("shell=false requires 'cmd' to be an array of strings");
-    auto& text = cmd->get_ref<std::string&>();
+    auto& text = cmd->template get_ref<std::string&>();
     if (text.empty())
       refuse("cmd must not be empty");
-    member_reader::no_nul(text, "cmd");
+    members.no_nul(text, "cmd");
     request.cmd = std::move(text);
     return;
   }
@@ -247,14 +254,15 @@ inline void parse_command(member_reader& members, exec_request& request) {
   for (auto& item : *cmd) {
     if (!item.is_string())
       refuse("cmd array items must be strings");
-    member_reader::no_nul(item.get_ref<std::string&>(), "cmd array items");
-    argv.push_back(std::move(item.get_ref<std::string&>()));
+    members.no_nul(item.template get_ref<std::string&>(), "cmd array items");
+    argv.push_back(std::move(item.template get_ref<std::string&>()));
   }
   request.cmd = std::move(argv);
 }
 
-inline void parse_environment(member_reader& members, exec_request& request) {
-  json* const env = members.find("env");
+template <class Json>
+void parse_environment(member_reader<Json>& members, exec_request& request) {
+  Json* const env = members.find("env");
   if (env == nullptr)
     return;
   if (!env->is_object())
@@ -265,12 +273,13 @@ inline void parse_environment(member_reader& members, exec_request& request) {
       refuse("'env' has an invalid variable name");
     if (!it->is_string())
       refuse("'env' values must be strings: " + name);
-    member_reader::no_nul(it->get_ref<std::string&>(), "'env' value of " + name);
-    request.env.emplace(name, std::move(it->get_ref<std::string&>()));
+    members.no_nul(it->template get_ref<std::string&>(), "'env' value of " + name);
+    request.env.emplace(name, std::move(it->template get_ref<std::string&>()));
   }
 }
 
-inline void parse_input(member_reader& members, exec_request& request) {
+template <class Json>
+void parse_input(member_reader<Json>& members, exec_request& request) {
   auto text = members.text("stdin");
   auto const encoded = members.text("stdin_b64");
   if (text && encoded)
@@ -286,18 +295,19 @@ inline void parse_input(member_reader& members, exec_request& request) {
   }
 }
 
-inline void parse_limits(member_reader& members, exec_request& request) {
-  if (json* const user = members.find("user"); user != nullptr && user->is_number_unsigned())
-    request.user = std::to_string(user->get<std::uint64_t>());
+template <class Json>
+void parse_limits(member_reader<Json>& members, exec_request& request) {
+  if (Json* const user = members.find("user"); user != nullptr && user->is_number_unsigned())
+    request.user = std::to_string(user->template get<std::uint64_t>());
   else
     request.user = members.kernel_text("user");
-  if (json* const limits = members.find("rlimits"); limits != nullptr) {
+  if (Json* const limits = members.find("rlimits"); limits != nullptr) {
     if (!limits->is_object())
       refuse("'rlimits' must be an object of integers");
     for (auto it = limits->begin(); it != limits->end(); ++it) {
       if (!it->is_number_unsigned())
         refuse("'rlimits' values must be integers, not negative: " + it.key());
-      request.rlimits.emplace(it.key(), it->get<std::uint64_t>());
+      request.rlimits.emplace(it.key(), it->template get<std::uint64_t>());
     }
   }
   if (auto const nice = members.integer("nice", -20, 19))
@@ -313,8 +323,9 @@ inline void parse_limits(member_reader& members, exec_request& request) {
   return text.size() == 32 && text.find_first_not_of("0123456789abcdefABCDEF") == text.npos;
 }
 
-inline exec_request parse_exec_request(std::string_view body) {
-  json j = detail::parse_body(body);
+template <class Json>
+exec_request parse_exec_request(std::string_view body) {
+  auto j = detail::parse_body<Json>(body);
   if (!j.is_object())
     detail::refuse("missing 'cmd' (string or array of strings)");
   detail::member_reader members(j);

@@ -57,7 +57,8 @@ namespace detail {
 }
 
 /// Bytes as text that JSON can hold and, where that loses something, exactly as `<name>_b64`.
-inline void put_bytes(json& j, std::string const& name, std::string_view bytes) {
+template <class Json>
+void put_bytes(Json& j, std::string const& name, std::string_view bytes) {
   if (hf::detail::is_utf8(bytes)) {
     j[name] = bytes;
   } else {
@@ -67,15 +68,16 @@ inline void put_bytes(json& j, std::string const& name, std::string_view bytes) 
 }
 
 /// Reads what `put_bytes` wrote; nothing when the member is absent, null or no text.
-inline std::optional<std::string> take_bytes(json const& j, std::string const& name) {
+template <class Json>
+std::optional<std::string> take_bytes(Json const& j, std::string const& name) {
   if (auto const it = j.find(name + "_b64"); it != j.end() && it->is_string()) {
-    auto bytes = hf::detail::base64_decode(it->get_ref<std::string const&>());
+    auto bytes = hf::detail::base64_decode(it->template get_ref<std::string const&>());
     if (!bytes)
       bad_file_answer("has bad base64");
     return bytes;
   }
   if (auto const it = j.find(name); it != j.end() && it->is_string())
-    return it->get<std::string>();
+    return it->template get<std::string>();
   return std::nullopt;
 }
 
@@ -101,8 +103,9 @@ inline std::uint32_t parse_octal(std::string_view text) {
 }  // namespace detail
 
 /// `{"name","path","type":"file|dir|symlink","size","mtime_ms","mode":"755"}`.
-[[nodiscard]] inline json file_entry_to_json(file_entry const& entry) {
-  json j = json::object();
+template <class Json = json>
+[[nodiscard]] Json file_entry_to_json(file_entry const& entry) {
+  Json j = Json::object();
   detail::put_bytes(j, "name", entry.name);
   detail::put_bytes(j, "path", entry.path);
   j["type"] = entry.type == file_type::directory ? "dir"
@@ -117,7 +120,8 @@ inline std::uint32_t parse_octal(std::string_view text) {
 }
 
 /// Reads an entry; `errc::protocol_error` when it has no name or its members are of another type.
-[[nodiscard]] inline file_entry file_entry_from_json(json const& j) {
+template <class Json>
+[[nodiscard]] file_entry file_entry_from_json(Json const& j) {
   if (!j.is_object())
     detail::bad_file_answer("is not an object");
   file_entry entry;
@@ -133,17 +137,18 @@ inline std::uint32_t parse_octal(std::string_view text) {
   if (auto const it = j.find("size"); it != j.end()) {
     if (!it->is_number_unsigned())
       detail::bad_file_answer("has a size that is no number");
-    entry.size = it->get<std::uint64_t>();
+    entry.size = it->template get<std::uint64_t>();
   }
   if (auto const it = j.find("mtime_ms"); it != j.end() && it->is_number())
-    entry.mtime_ms = it->get<std::int64_t>();
+    entry.mtime_ms = it->template get<std::int64_t>();
   if (auto const mode = detail::take_bytes(j, "mode"))
     entry.mode = detail::parse_octal(*mode);
   return entry;
 }
 
 /// Reads one page; an older agent's page without `truncated` is complete.
-[[nodiscard]] inline file_listing file_listing_from_json(json const& j) {
+template <class Json>
+[[nodiscard]] file_listing file_listing_from_json(Json const& j) {
   auto const entries = j.is_object() ? j.find("entries") : j.end();
   if (entries == j.end() || !entries->is_array())
     detail::bad_file_answer("has no entries");
@@ -152,15 +157,16 @@ inline std::uint32_t parse_octal(std::string_view text) {
   for (auto const& entry : *entries)
     listing.entries.push_back(file_entry_from_json(entry));
   if (auto const it = j.find("truncated"); it != j.end() && it->is_boolean())
-    listing.truncated = it->get<bool>();
+    listing.truncated = it->template get<bool>();
   if (listing.truncated)
     listing.next = detail::take_bytes(j, "next");
   return listing;
 }
 
 /// `{"path","size"}`, and `"atomic":false` where that is so.
-[[nodiscard]] inline json write_result_to_json(write_result const& result) {
-  json j = json::object();
+template <class Json = json>
+[[nodiscard]] Json write_result_to_json(write_result const& result) {
+  Json j = Json::object();
   detail::put_bytes(j, "path", result.path);
   j["size"] = result.size;
   if (!result.atomic)
@@ -169,15 +175,16 @@ inline std::uint32_t parse_octal(std::string_view text) {
 }
 
 /// Reads the answer of a write; `errc::protocol_error` when it has no size.
-[[nodiscard]] inline write_result write_result_from_json(json const& j) {
+template <class Json>
+[[nodiscard]] write_result write_result_from_json(Json const& j) {
   auto const size = j.is_object() ? j.find("size") : j.end();
   if (size == j.end() || !size->is_number_unsigned())
     detail::bad_file_answer("has no size");
   write_result result;
   result.path = detail::take_bytes(j, "path").value_or("");
-  result.size = size->get<std::uint64_t>();
+  result.size = size->template get<std::uint64_t>();
   if (auto const it = j.find("atomic"); it != j.end() && it->is_boolean())
-    result.atomic = it->get<bool>();
+    result.atomic = it->template get<bool>();
   return result;
 }
 

@@ -47,8 +47,9 @@ struct signal_request {
 };
 
 /// An entry of the list.
-[[nodiscard]] inline json process_entry_to_json(process_entry const& entry) {
-  json j = {{"id", entry.id},
+template <class Json = json>
+[[nodiscard]] Json process_entry_to_json(process_entry const& entry) {
+  Json j = {{"id", entry.id},
             {"pid", entry.pid},
             {"cmd", entry.cmd},
             {"tag", nullptr},
@@ -64,48 +65,51 @@ struct signal_request {
 
 /// Reads an entry leniently: agents differ in what they fill. `errc::protocol_error` when it is not
 /// an object or has no pid.
-[[nodiscard]] inline process_entry process_entry_from_json(json const& j) {
+template <class Json>
+[[nodiscard]] process_entry process_entry_from_json(Json const& j) {
   if (!j.is_object() || !j.contains("pid"))
     throw error(errc::protocol_error, "the agent's process entry has no pid",
                 {.where = hop::agent, .may_have_reached_peer = true});
   process_entry entry;
   entry.pid = detail::event_integer(j, "pid").value_or(0);
   if (auto const it = j.find("id"); it != j.end() && it->is_string())
-    entry.id = it->get<std::string>();
+    entry.id = it->template get<std::string>();
   if (auto const it = j.find("cmd"); it != j.end())
     entry.cmd = *it;
   if (auto const it = j.find("tag"); it != j.end() && it->is_string())
-    entry.tag = it->get<std::string>();
+    entry.tag = it->template get<std::string>();
   entry.started_at_ms = detail::event_integer(j, "started_at_ms").value_or(0);
   if (auto const it = j.find("running"); it != j.end() && it->is_boolean())
-    entry.running = it->get<bool>();
+    entry.running = it->template get<bool>();
   entry.exit_code = detail::event_small(j, "exit_code");
   return entry;
 }
 
 /// `{"id","pid","state":"running"|"exited","first_seq","last_seq","exit":{...}}`.
-[[nodiscard]] inline json run_status_to_json(run_status const& status) {
-  json j = {{"id", status.id},
+template <class Json = json>
+[[nodiscard]] Json run_status_to_json(run_status const& status) {
+  Json j = {{"id", status.id},
             {"pid", status.pid},
             {"state", status.exited ? "exited" : "running"},
             {"first_seq", status.first_seq},
             {"last_seq", status.last_seq}};
   if (status.exit)
-    j["exit"] = event_to_json(*status.exit);
+    j["exit"] = event_to_json<Json>(*status.exit);
   return j;
 }
 
 /// Reads a run's state; `errc::protocol_error` when an exited run has no exit.
-[[nodiscard]] inline run_status run_status_from_json(json const& j) {
+template <class Json>
+[[nodiscard]] run_status run_status_from_json(Json const& j) {
   auto const state = j.is_object() ? j.find("state") : j.end();
   if (state == j.end() || !state->is_string())
     throw error(errc::protocol_error, "the agent's answer has no state",
                 {.where = hop::agent, .may_have_reached_peer = true});
   run_status status;
   if (auto const it = j.find("id"); it != j.end() && it->is_string())
-    status.id = it->get<std::string>();
+    status.id = it->template get<std::string>();
   status.pid = detail::event_integer(j, "pid").value_or(0);
-  status.exited = state->get_ref<std::string const&>() == "exited";
+  status.exited = state->template get_ref<std::string const&>() == "exited";
   status.first_seq = detail::event_count(j, "first_seq");
   status.last_seq = detail::event_count(j, "last_seq");
   if (auto const it = j.find("exit"); it != j.end() && it->is_object())
@@ -117,21 +121,24 @@ struct signal_request {
 }
 
 /// The accepted offset in an answer of `POST /v1/processes/{id}/stdin`; nothing when there is none.
-[[nodiscard]] inline std::optional<std::uint64_t> accepted_input(std::string_view answer) {
-  auto const j = json::parse(answer, nullptr, false);
+template <class Json = json>
+[[nodiscard]] std::optional<std::uint64_t> accepted_input(std::string_view answer) {
+  auto const j = Json::parse(answer, nullptr, false);
   auto const it = j.is_object() ? j.find("accepted") : j.end();
   if (!j.is_object() || it == j.end() || !it->is_number_unsigned())
     return std::nullopt;
-  return it->get<std::uint64_t>();
+  return it->template get<std::uint64_t>();
 }
 
-[[nodiscard]] inline json signal_request_to_json(signal_request const& request) {
+template <class Json = json>
+[[nodiscard]] Json signal_request_to_json(signal_request const& request) {
   return {{"signal", request.signal}, {"scope", request.scope}};
 }
 
 /// Reads a signal request strictly (`errc::invalid_argument`).
-[[nodiscard]] inline signal_request parse_signal_request(std::string_view body) {
-  json j = detail::parse_body(body);
+template <class Json = json>
+[[nodiscard]] signal_request parse_signal_request(std::string_view body) {
+  auto j = detail::parse_body<Json>(body);
   if (!j.is_object())
     detail::refuse("missing 'signal' (integer from 1 to 64)");
   detail::member_reader members(j);
