@@ -60,8 +60,7 @@ class basic_sandbox {
   /// The same, sharing a client's connections and caches with other sandboxes. (A template, so that
   /// `create({})` means empty options.)
   template <std::same_as<std::shared_ptr<client_type>> Client>
-  [[nodiscard]] static basic_sandbox create(Client client,
-                                            launch_options const& options = {}) {
+  [[nodiscard]] static basic_sandbox create(Client client, launch_options const& options = {}) {
     auto machine = client->launcher().launch(client->transport(), options);
     return basic_sandbox(std::move(client), std::move(machine), true);
   }
@@ -280,7 +279,7 @@ class basic_sandbox {
       if (core.owned && !core.ended)
         core.client->launcher().release(core.client->transport(), core.machine.id);
     core.owned = false;
-    detail::exit_registry::get().remove(&core);
+    detail::exit_registry<>::get().remove(&core);
     return core.machine.id;
   }
 
@@ -313,7 +312,7 @@ class basic_sandbox {
   basic_sandbox(std::shared_ptr<client_type> client, hf::instance machine, bool owned)
       : core_(std::make_shared<core_state>(std::move(client), std::move(machine), owned)) {
     if (owned)
-      detail::exit_registry::get().add(core_.get(), [weak = std::weak_ptr<core_state>(core_)] {
+      detail::exit_registry<>::get().add(core_.get(), [weak = std::weak_ptr<core_state>(core_)] {
         if (auto core = weak.lock())
           end_core_quietly(*core, end_reason::atexit);
       });
@@ -335,7 +334,7 @@ class basic_sandbox {
     else
       l.stop(t, core.machine.id);
     core.ended = true;
-    detail::exit_registry::get().remove(&core);
+    detail::exit_registry<>::get().remove(&core);
   }
 
   static void end_core_quietly(core_state& core, end_reason reason) noexcept {
@@ -353,7 +352,7 @@ class basic_sandbox {
     if (!core_)
       return;
     end_core_quietly(*core_, reason);
-    detail::exit_registry::get().remove(core_.get());
+    detail::exit_registry<>::get().remove(core_.get());
   }
 
   std::shared_ptr<core_state> core_;

@@ -108,7 +108,7 @@ class basic_process {
     auto const rq = agent_->make_request("DELETE", route(), options);
     auto const answer = agent_->call_idempotent("kill " + id(), rq, 1u << 20);
     auto const j = wire::json::parse(answer.body, nullptr, false);
-    return j.is_object() && j.value("killed", wire::json(false)) == true;
+    return j.is_object() && wire::detail::event_flag(j, "killed");
   }
 
   /// Sends a signal. Needs our agent (`errc::unsupported`).

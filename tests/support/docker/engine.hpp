@@ -64,7 +64,7 @@ class engine_probe {
 
  private:
   curl_transport transport_;
-  detail::docker::engine engine_;
+  detail::docker::engine<> engine_;
 };
 
 /// Whether a program needs no loader: what an agent in a container of any image must not.

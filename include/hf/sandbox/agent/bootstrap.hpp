@@ -104,8 +104,8 @@ inline constexpr std::size_t bootstrap_limit = std::size_t{900} << 10;
 
 /// The command of a job that fetches, verifies and starts the agent. `hub_endpoint` is where the
 /// official binary is downloaded from. Throws `errc::too_large` for inline bytes over the limit.
-[[nodiscard]] inline bootstrap make_bootstrap(agent_source const& from,
-                                              std::string const& hub_endpoint) {
+template <class = void>
+[[nodiscard]] bootstrap make_bootstrap(agent_source const& from, std::string const& hub_endpoint) {
   bootstrap out;
   std::string url;
   std::string file;

@@ -30,7 +30,8 @@ inline constexpr char feature_merge_stderr[] = "merge_stderr";
 inline constexpr char feature_user[] = "user";
 
 /// Refuses what no agent could run, before anything is sent.
-inline void validate_command(command const& what, exec_options const& options) {
+template <class Options = exec_options>
+void validate_command(command const& what, Options const& options) {
   auto const refuse = [](std::string why) {
     throw error(errc::invalid_argument, "exec: " + std::move(why));
   };
@@ -71,9 +72,9 @@ inline void validate_command(command const& what, exec_options const& options) {
 }
 
 /// The wire form of a command with its options, without its input.
-[[nodiscard]] inline wire::exec_request make_exec_request(command const& what,
-                                                          exec_options const& options,
-                                                          std::string operation_id) {
+template <class Options = exec_options>
+[[nodiscard]] wire::exec_request make_exec_request(command const& what, Options const& options,
+                                                   std::string operation_id) {
   wire::exec_request rq;
   rq.cmd = what.value();
   rq.env = options.env;
@@ -93,7 +94,8 @@ inline void validate_command(command const& what, exec_options const& options) {
 }
 
 /// Reads a small input into memory.
-[[nodiscard]] inline std::string read_input(http::body const& input) {
+template <class = void>
+[[nodiscard]] std::string read_input(http::body const& input) {
   if (input.reader() == nullptr)
     return input.text();
   input.reader()->rewind();
@@ -186,7 +188,7 @@ run_result conclude(run_driver<Transport>& driver, run_state& state, input_pump<
 }
 
 /// Runs a command in the foreground. `machine_ended` asks the launcher; may be empty.
-template <transport Transport>
+template <transport Transport, class Json = wire::json>
 run_result exec(agent_client<Transport>& agent, command const& what, exec_options const& options,
                 std::function<bool()> const& machine_ended) {
   validate_command(what, options);
@@ -196,7 +198,7 @@ run_result exec(agent_client<Transport>& agent, command const& what, exec_option
   handle.operation_id = options.operation_id.empty() ? random_hex(16) : options.operation_id;
   auto rq = make_exec_request(what, options, handle.operation_id);
   prepare_run(agent, options, rq);
-  auto body = wire::exec_request_to_json(rq).dump();
+  auto body = wire::exec_request_to_json<Json>(rq).dump();
   if (body.size() > wire::max_json_body)
     throw error(errc::too_large, "exec: command, environment and input are larger than 16 MiB");
 

@@ -48,9 +48,9 @@ inline void validate_remote_path(std::string_view doing, std::string const& path
 }
 
 /// The JSON of an agent's answer; `errc::protocol_error` when it is none.
-[[nodiscard]] inline wire::json file_answer_json(std::string_view doing,
-                                                 http::response const& answer) {
-  auto body = wire::json::parse(answer.body, nullptr, false);
+template <class Json = wire::json>
+[[nodiscard]] Json file_answer_json(std::string_view doing, http::response const& answer) {
+  auto body = Json::parse(answer.body, nullptr, false);
   if (body.is_discarded())
     throw error(errc::protocol_error, std::string(doing) + ": the answer is not JSON",
                 {.http_status = answer.status, .where = hop::agent, .may_have_reached_peer = true});

@@ -23,7 +23,8 @@ inline constexpr std::string_view agent_file_name = "hf-sandbox-agent";
 /// `../libexec/hf-sandbox/hf-sandbox-agent` (installed), `hf-sandbox-agent`,
 /// `../bin/hf-sandbox-agent`, `../agent/hf-sandbox-agent` (build tree); `/usr/local/libexec`,
 /// `/usr/libexec`; then `PATH`. Throws `errc::agent_not_found` with the list of all these.
-[[nodiscard]] inline std::filesystem::path locate_agent(std::filesystem::path const& given = {}) {
+template <class = void>
+[[nodiscard]] std::filesystem::path locate_agent(std::filesystem::path const& given = {}) {
   namespace fs = std::filesystem;
   auto const usable = [](fs::path const& path) {
     std::error_code ec;

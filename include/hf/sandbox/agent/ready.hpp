@@ -35,7 +35,7 @@ namespace hf::detail {
 
 /// Asks an agent for its health once. Nothing while it is not up (no connection, a reset, 502..504,
 /// or an answer that is not an agent's); throws for errors that waiting does not cure.
-template <transport Transport>
+template <transport Transport, class Json = wire::json>
 std::optional<agent_health> probe_health(Transport& transport, endpoint const& to,
                                          std::chrono::milliseconds timeout, stop_token stop) {
   auto rq = endpoint_request(to, "GET", std::string(wire::health_route));
@@ -62,8 +62,8 @@ std::optional<agent_health> probe_health(Transport& transport, endpoint const& t
     return std::nullopt;
   if (answer.status >= 400)
     throw agent_answer_error("wait for the agent", answer);
-  auto const body = wire::json::parse(answer.body, nullptr, false);
-  if (answer.status != 200 || !body.is_object() || body.value("status", wire::json()) != "ok")
+  auto const body = Json::parse(answer.body, nullptr, false);
+  if (answer.status != 200 || !body.is_object() || body.value("status", Json()) != "ok")
     return std::nullopt;
   return parse_health(body, std::string(answer.fields.get(wire::instance_header)));
 }

@@ -26,7 +26,7 @@ struct spawned {
 
 /// Starts a background process. After a broken connection the request is repeated only when the
 /// agent recognises it by its operation id; else that is `errc::outcome_unknown`.
-template <transport Transport>
+template <transport Transport, class Json = wire::json>
 spawned spawn(agent_client<Transport>& agent, command const& what, exec_options const& options) {
   validate_command(what, options);
   if (options.stop.stop_requested())
@@ -46,7 +46,7 @@ spawned spawn(agent_client<Transport>& agent, command const& what, exec_options 
   call.deadline = options.deadline;
   auto rq = agent.make_request("POST", std::string(wire::processes_route), call);
   rq.fields.set("Content-Type", "application/json");
-  rq.body = wire::exec_request_to_json(wanted).dump();
+  rq.body = wire::exec_request_to_json<Json>(wanted).dump();
 
   http::response answer;
   auto const known_instance = agent.instance();
@@ -56,7 +56,7 @@ spawned spawn(agent_client<Transport>& agent, command const& what, exec_options 
     rq.fields.set(std::string(wire::instance_header), known_instance);
     answer = agent.call_idempotent("spawn", rq, 1u << 20);
   }
-  auto const entry = wire::process_entry_from_json(wire::json::parse(answer.body, nullptr, false));
+  auto const entry = wire::process_entry_from_json(Json::parse(answer.body, nullptr, false));
   started.handle.process_id = entry.id;
   started.pid = entry.pid;
   // Agents of version 0.5 know a process by its pid only.
@@ -67,12 +67,12 @@ spawned spawn(agent_client<Transport>& agent, command const& what, exec_options 
 }
 
 /// The background processes of an agent.
-template <transport Transport>
+template <transport Transport, class Json = wire::json>
 std::vector<wire::process_entry> list_processes(agent_client<Transport>& agent,
                                                 call_options const& options) {
   auto const rq = agent.make_request("GET", std::string(wire::processes_route), options);
   auto const answer = agent.call_idempotent("list processes", rq);
-  auto const j = wire::json::parse(answer.body, nullptr, false);
+  auto const j = Json::parse(answer.body, nullptr, false);
   if (!j.is_array())
     throw error(errc::protocol_error, "list processes: the agent's answer is not understood",
                 {.where = hop::agent});

@@ -15,6 +15,7 @@ namespace hf::detail {
 ///
 /// Never destroyed, so that objects with static storage may still take themselves out. OpenSSL is
 /// initialised first: exit handlers run in reverse order, and ours still needs it.
+template <class End = std::function<void()>>
 class exit_registry {
  public:
   static exit_registry& get() {
@@ -28,7 +29,7 @@ class exit_registry {
   }
 
   /// Calls `end` at exit unless `remove(key)` comes before. `end` must not throw.
-  void add(void const* key, std::function<void()> end) {
+  void add(void const* key, End end) {
     std::lock_guard const lock(mutex_);
     entries_[key] = std::move(end);
   }
@@ -43,7 +44,7 @@ class exit_registry {
 
   void run() {
     for (;;) {
-      std::function<void()> end;
+      End end;
       {
         std::lock_guard const lock(mutex_);
         if (entries_.empty())
@@ -56,7 +57,7 @@ class exit_registry {
   }
 
   std::mutex mutex_;
-  std::map<void const*, std::function<void()>> entries_;
+  std::map<void const*, End> entries_;
 };
 
 }  // namespace hf::detail

@@ -14,6 +14,7 @@ namespace hf::detail {
 
 /// A small DEFLATE compressor (RFC 1951): hash chains, lazy matching, one dynamic Huffman code per
 /// block. It exists so that the core needs no compression library to pack one binary.
+template <class Word = std::uint32_t>
 class deflate_writer {
  public:
   /// Appends the DEFLATE form of `data` to `out`.
@@ -136,7 +137,7 @@ class deflate_writer {
   }
 
   /// Code lengths of at most `limit` bits; counts are flattened until they fit.
-  [[nodiscard]] static huffman make_code(std::vector<std::uint32_t> counts, unsigned limit) {
+  [[nodiscard]] static huffman make_code(std::vector<Word> counts, unsigned limit) {
     huffman code;
     code.lengths.assign(counts.size(), 0);
     code.codes.assign(counts.size(), 0);
@@ -233,8 +234,8 @@ class deflate_writer {
   void put(huffman const& code, std::size_t which) { put(code.codes[which], code.lengths[which]); }
 
   void flush_block(bool last) {
-    std::vector<std::uint32_t> literal_counts(286, 0);
-    std::vector<std::uint32_t> distance_counts(30, 0);
+    std::vector<Word> literal_counts(286, 0);
+    std::vector<Word> distance_counts(30, 0);
     literal_counts[256] = 1;
     for (auto const& s : symbols_) {
       if (s.distance == 0) {
@@ -285,7 +286,7 @@ class deflate_writer {
         i += run;
       }
     }
-    std::vector<std::uint32_t> counts(19, 0);
+    std::vector<Word> counts(19, 0);
     for (auto const& [which, extra] : runs)
       ++counts[which];
     auto const code = make_code(std::move(counts), 7);
@@ -303,8 +304,8 @@ class deflate_writer {
 
   std::string& out_;
   std::string_view data_;
-  std::vector<std::uint32_t> head_;
-  std::vector<std::uint32_t> previous_;
+  std::vector<Word> head_;
+  std::vector<Word> previous_;
   std::vector<symbol> symbols_;
   std::uint64_t bit_buffer_ = 0;
   unsigned bit_count_ = 0;
@@ -326,9 +327,10 @@ class deflate_writer {
 }
 
 /// `data` as a gzip file, without a name or a time: equal input gives equal output. At most 4 GiB.
-[[nodiscard]] inline std::string gzip_compress(std::string_view data) {
+template <class = void>
+[[nodiscard]] std::string gzip_compress(std::string_view data) {
   std::string out("\x1f\x8b\x08\x00\x00\x00\x00\x00\x02\xff", 10);
-  deflate_writer::append(out, data);
+  deflate_writer<>::append(out, data);
   auto const put32 = [&](std::uint32_t value) {
     for (int i = 0; i < 4; ++i)
       out.push_back(static_cast<char>(value >> (8 * i) & 0xff));

@@ -19,7 +19,8 @@ namespace hf::detail {
 
 /// Refuses what a local process cannot honour (`errc::unsupported`) and what can never work
 /// (`errc::invalid_argument`).
-inline void check_local_options(launch_options const& options, isolation level) {
+template <class Options>
+void check_local_options(Options const& options, isolation level) {
   auto const invalid = [](std::string const& text) { throw error(errc::invalid_argument, text); };
   bool const private_root = level == isolation::private_root;
   if (!options.name_space.empty())
@@ -65,7 +66,8 @@ inline void check_local_options(launch_options const& options, isolation level) 
 
 /// The agent's whole environment: of the caller's only PATH, LANG and TZ, then what the options
 /// add.
-[[nodiscard]] inline std::vector<std::string> local_environment(launch_options const& options) {
+template <class Options>
+[[nodiscard]] std::vector<std::string> local_environment(Options const& options) {
   std::map<std::string, std::string> variables;
   variables["PATH"] = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
   for (char const* const name : {"PATH", "LANG", "TZ"})
@@ -84,8 +86,8 @@ inline void check_local_options(launch_options const& options, isolation level) 
 }
 
 /// The labels of a local sandbox: the caller's, and what was asked for but is not honoured.
-[[nodiscard]] inline std::map<std::string, std::string> local_labels(
-    launch_options const& options) {
+template <class Options>
+[[nodiscard]] std::map<std::string, std::string> local_labels(Options const& options) {
   auto labels = options.labels;
   labels["hf-sandbox"] = "1";
   if (!options.image.empty())

@@ -36,9 +36,9 @@ inline constexpr int spawned_lock_fd = 5;
 /// with the three descriptors; waits for the started process, which leaves its work to another one.
 ///
 /// Uses posix_spawn, which is safe in a program with many threads, and leaves no child behind.
-inline local_start spawn_local_agent(std::string const& program,
-                                     std::vector<std::string> const& arguments,
-                                     std::vector<std::string> const& environment, int lock_fd) {
+template <class = void>
+local_start spawn_local_agent(std::string const& program, std::vector<std::string> const& arguments,
+                              std::vector<std::string> const& environment, int lock_fd) {
   // Sources lie above the targets, so that no dup2 overwrites another's source.
   auto const above = [](int fd) {
     unique_fd copy(::fcntl(fd, F_DUPFD_CLOEXEC, 16));

@@ -104,8 +104,8 @@ template <class Json = wire::json>
 }
 
 /// Makes a short second name in /tmp for a sandbox's directory; returns its path.
-[[nodiscard]] inline std::string make_local_alias(std::string const& id,
-                                                  std::string const& target) {
+template <class = void>
+[[nodiscard]] std::string make_local_alias(std::string const& id, std::string const& target) {
   std::string const base = "/tmp/hf-sandbox-" + std::to_string(::geteuid());
   (void)open_private_directory(base, true);
   std::string alias = base + "/" + id;
@@ -114,9 +114,12 @@ template <class Json = wire::json>
   return alias;
 }
 
-[[nodiscard]] inline std::vector<std::string> local_arguments(
-    std::string const& agent, isolation level, std::string const& state, local_record const& record,
-    launch_options const& what, bool remove_base) {
+template <class = void>
+[[nodiscard]] std::vector<std::string> local_arguments(std::string const& agent, isolation level,
+                                                       std::string const& state,
+                                                       local_record const& record,
+                                                       launch_options const& what,
+                                                       bool remove_base) {
   std::string const mode = level == isolation::private_root    ? "private-root"
                            : level == isolation::landlock_only ? "landlock-only"
                                                                : "none";

@@ -19,10 +19,11 @@ namespace hf::detail {
 /// Runs numbered tasks on threads that exist only within `run`. The first exception of a task or of
 /// `tick` stops the rest and is rethrown once all threads have ended; `errc::cancelled` when the
 /// stop came from outside and tasks were left.
+template <class Stop>
 class parallel_run {
  public:
   /// `stop` is requested when something fails; tasks have to heed it.
-  explicit parallel_run(linked_stop& stop) : stop_(stop) {}
+  explicit parallel_run(Stop& stop) : stop_(stop) {}
 
   /// Performs `task(0)` to `task(count - 1)` in this order, up to `threads` at once; calls `tick`
   /// on the calling thread after every `report`, several reports at once counting as one.
@@ -116,7 +117,7 @@ class parallel_run {
     }
   }
 
-  linked_stop& stop_;
+  Stop& stop_;
   std::mutex mutex_;
   std::condition_variable changed_;
   std::size_t count_ = 0;

@@ -30,7 +30,8 @@
 namespace hf::detail {
 
 /// Asks the system's resolver; numeric addresses in its order, empty when there are none.
-[[nodiscard]] inline std::vector<std::string> look_up(std::string const& host, bool numeric_only) {
+template <class = void>
+[[nodiscard]] std::vector<std::string> look_up(std::string const& host, bool numeric_only) {
   addrinfo hints{};
   hints.ai_family = AF_UNSPEC;
   hints.ai_socktype = SOCK_STREAM;
@@ -56,9 +57,9 @@ namespace hf::detail {
 ///
 /// A look-up cannot be interrupted, so a thread makes it; when the caller gives up first, that
 /// thread ends by itself and nobody waits for it.
-[[nodiscard]] inline std::vector<std::string> resolve(std::string const& host,
-                                                      http::request const& rq,
-                                                      request_clock const& clock) {
+template <class Request>
+[[nodiscard]] std::vector<std::string> resolve(std::string const& host, Request const& rq,
+                                               request_clock const& clock) {
   if (http::is_localhost_name(host))
     return {"127.0.0.1", "::1"};
   if (host.find(':') != std::string::npos)

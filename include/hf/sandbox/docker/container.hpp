@@ -45,7 +45,8 @@ struct container_plan {
 
 /// Refuses what a container cannot be given: `errc::unsupported` with the field's name, or
 /// `errc::invalid_argument`.
-inline void check_launch_options(launch_options const& o) {
+template <class = void>
+void check_launch_options(launch_options const& o) {
   auto const unsupported = [](std::string const& text) { throw error(errc::unsupported, text); };
   auto const invalid = [](std::string const& text) { throw error(errc::invalid_argument, text); };
   if (!o.name_space.empty())
@@ -89,8 +90,9 @@ inline void check_launch_options(launch_options const& o) {
 }
 
 /// The labels of a container, the caller's and those by which sandboxes are found on the Hub too.
-[[nodiscard]] inline std::map<std::string, std::string> container_labels(launch_options const& o,
-                                                                         std::string const& nonce) {
+template <class = void>
+[[nodiscard]] std::map<std::string, std::string> container_labels(launch_options const& o,
+                                                                  std::string const& nonce) {
   auto labels = o.labels;
   labels["hf-sandbox"] = "1";
   labels["hf-sandbox-mode"] = "dedicated";

@@ -34,7 +34,8 @@ struct engine_address {
   std::string origin = {};
 };
 
-[[nodiscard]] inline std::optional<std::string> read_text_file(std::filesystem::path const& path) {
+template <class = void>
+[[nodiscard]] std::optional<std::string> read_text_file(std::filesystem::path const& path) {
   std::ifstream in(path, std::ios::binary);
   if (!in)
     return std::nullopt;
@@ -45,7 +46,8 @@ struct engine_address {
 
 /// Adds the TLS files of a directory. A missing ca.pem is an error: without it no engine of one's
 /// own making can be verified. The client's certificate is taken when both of its files are there.
-inline void use_certificates(engine_address& address, std::filesystem::path const& directory) {
+template <class = void>
+void use_certificates(engine_address& address, std::filesystem::path const& directory) {
   std::error_code ignored;
   auto const file = [&](char const* name) -> std::string {
     auto path = directory / name;
@@ -68,8 +70,9 @@ inline void use_certificates(engine_address& address, std::filesystem::path cons
 }
 
 /// Understands a DOCKER_HOST value. `tls` says that TLS was asked for beside the address.
-[[nodiscard]] inline engine_address parse_engine_address(std::string const& host, bool tls,
-                                                         std::string origin) {
+template <class = void>
+[[nodiscard]] engine_address parse_engine_address(std::string const& host, bool tls,
+                                                  std::string origin) {
   engine_address address;
   address.name = host;
   address.origin = std::move(origin);

@@ -12,14 +12,15 @@
 namespace hf::http {
 
 /// A reference to any transport, of one type for all of them: code that needs no knowledge of the
-/// transport's type is compiled once. The transport has to outlive it; copies refer to the same one.
+/// transport's type is compiled once. The transport has to outlive it; copies refer to the same
+/// one.
 class transport_ref {
  public:
   /// Refers to `through`, which must outlive it. (The concept itself would ask whether this class
   /// converts to itself.)
   template <class T>
-    requires(!std::is_const_v<T> && !std::is_same_v<T, transport_ref>)
-  transport_ref(T& through) noexcept
+  requires(!std::is_const_v<T> && !std::is_same_v<T, transport_ref>) transport_ref(T& through)
+  noexcept
       : object_(std::addressof(through)),
         send_([](void* object, request const& rq, response_sink& sink) {
           static_cast<T*>(object)->send(rq, sink);

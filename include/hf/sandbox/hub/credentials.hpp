@@ -39,7 +39,8 @@ namespace credentials_detail {
 
 /// Where the official clients keep the token: `HF_TOKEN_PATH`, else `$HF_HOME/token`, where
 /// `HF_HOME` defaults to `$XDG_CACHE_HOME/huggingface`, else `~/.cache/huggingface`.
-[[nodiscard]] inline std::string token_path(environment const& env) {
+template <class = void>
+[[nodiscard]] std::string token_path(environment const& env) {
   if (auto const path = value_of(env, "HF_TOKEN_PATH"); !path.empty())
     return expand_path(env, path);
   if (auto const home = value_of(env, "HF_HOME"); !home.empty())
@@ -55,8 +56,9 @@ namespace credentials_detail {
 ///
 /// Throws `errc::unauthenticated` for a token that cannot be one (inner blanks, control
 /// characters); its text never shows the token.
-[[nodiscard]] inline std::optional<std::string> find_token(std::string_view explicit_token,
-                                                           environment const& env) {
+template <class = void>
+[[nodiscard]] std::optional<std::string> find_token(std::string_view explicit_token,
+                                                    environment const& env) {
   using credentials_detail::cleaned;
   if (auto token = cleaned(explicit_token))
     return token;
@@ -72,8 +74,8 @@ namespace credentials_detail {
 }
 
 /// Like `find_token`, but throws `errc::unauthenticated` with what to do when there is none.
-[[nodiscard]] inline std::string require_token(std::string_view explicit_token,
-                                               environment const& env) {
+template <class = void>
+[[nodiscard]] std::string require_token(std::string_view explicit_token, environment const& env) {
   if (auto token = find_token(explicit_token, env))
     return *std::move(token);
   if (is_on(env, "HF_HUB_DISABLE_IMPLICIT_TOKEN"))

@@ -33,8 +33,8 @@ inline constexpr std::array<std::string_view, 6> reserved_variables{
 
 namespace sandbox_request_detail {
 
-inline std::map<std::string, std::string> checked_variables(
-    std::map<std::string, std::string> variables, char const* field) {
+template <class Variables>
+Variables checked_variables(Variables variables, char const* field) {
   for (auto const& [name, value] : variables)
     if (name.empty() || name.find('=') != std::string::npos ||
         name.find('\0') != std::string::npos || value.find('\0') != std::string::npos)
@@ -47,7 +47,8 @@ inline std::map<std::string, std::string> checked_variables(
   return variables;
 }
 
-inline void check_volumes(std::vector<volume> const& volumes) {
+template <class Volumes>
+void check_volumes(Volumes const& volumes) {
   std::set<std::string> mounted;
   for (auto const& v : volumes) {
     if (v.type != "bucket" && v.type != "model" && v.type != "dataset" && v.type != "space")
@@ -65,7 +66,8 @@ inline void check_volumes(std::vector<volume> const& volumes) {
 
 /// Refuses what a job cannot be, before anything is sent: `errc::unsupported` with the field's name
 /// for what HF Jobs do not have, `errc::invalid_argument` for what can never work.
-inline void check_launch_options(launch_options const& options) {
+template <class Options = launch_options>
+void check_launch_options(Options const& options) {
   if (options.network && !*options.network)
     throw error(errc::unsupported, "network: a machine of HF Jobs cannot be without network");
   if (options.timeout && options.timeout->count() < 1)
@@ -92,10 +94,11 @@ struct sandbox_request {
 
 /// The job for these options. `hf_token` signs the agent's token and appears nowhere else, unless
 /// `forward_hf_token` asks for it.
-[[nodiscard]] inline sandbox_request make_sandbox_request(launch_options const& options,
-                                                          agent_source const& agent,
-                                                          std::string const& hub_endpoint,
-                                                          std::string const& hf_token) {
+template <class Options = launch_options>
+[[nodiscard]] sandbox_request make_sandbox_request(Options const& options,
+                                                   agent_source const& agent,
+                                                   std::string const& hub_endpoint,
+                                                   std::string const& hf_token) {
   namespace d = sandbox_request_detail;
   check_launch_options(options);
   auto start = detail::make_bootstrap(agent, hub_endpoint);

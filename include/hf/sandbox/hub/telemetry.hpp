@@ -67,6 +67,7 @@ struct telemetry_event {
 /// Sending never delays a caller and never fails: errors are swallowed, a backlog is cut at 64
 /// events. The destructor waits at most 1 s for what is under way. The transports that events are
 /// given must live until then.
+template <class Request = http::request>
 class telemetry_sender {
  public:
   telemetry_sender() = default;
@@ -78,7 +79,7 @@ class telemetry_sender {
   void send(http::transport_ref through, std::string const& endpoint, http::tls_settings const& tls,
             telemetry_event const& event) noexcept {
     try {
-      http::request rq;
+      Request rq;
       rq.method = "HEAD";
       rq.url = endpoint + "/api/telemetry/hf-sandbox/" + event.name;
       rq.fields.add("User-Agent", event.user_agent);
@@ -138,7 +139,7 @@ class telemetry_sender {
 
   struct item {
     http::transport_ref through;
-    http::request rq;
+    Request rq;
   };
 
   void work() noexcept {

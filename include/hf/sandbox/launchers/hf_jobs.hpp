@@ -170,7 +170,7 @@ class hf_jobs_launcher {
     std::map<std::string, hub::identity> identities;
     /// Of the sandboxes that were launched here, by job id.
     std::map<std::string, session> sessions;
-    hub::telemetry_sender telemetry;
+    hub::telemetry_sender<> telemetry;
   };
 
   [[nodiscard]] static bool is_reserved(std::string const& label) {

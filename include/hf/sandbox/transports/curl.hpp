@@ -28,13 +28,15 @@ class curl_transport {
   /// What it can and cannot do.
   static constexpr transport_traits traits{.name = "curl"};
 
+  template <class = void>
   curl_transport() : curl_transport(transport_options{}) {}
   /// Throws `errc::internal` when libcurl cannot be initialised.
-  explicit curl_transport(transport_options options)
-      : state_(std::make_unique<state>(std::move(options))) {}
+  template <std::same_as<transport_options> Options = transport_options>
+  explicit curl_transport(Options options) : state_(std::make_unique<state>(std::move(options))) {}
 
   /// Performs one request; see `hf::transport` for the rules and errors.
-  void send(http::request const& rq, http::response_sink& sink) {
+  template <std::same_as<http::request> Request = http::request>
+  void send(Request const& rq, http::response_sink& sink) {
     auto const target = detail::validate_request(rq);
     detail::check_not_over(rq);
     auto lane = state_->pool.take(target.origin() + rq.unix_socket);
@@ -49,16 +51,17 @@ class curl_transport {
 
  private:
   struct state {
-    explicit state(transport_options o)
-        : options(std::move(o)), pool(options.max_idle_connections) {
+    template <class Options>
+    explicit state(Options o) : options(std::move(o)), pool(options.max_idle_connections) {
       detail::curl_initialise();
     }
     transport_options options;
-    detail::curl_lane_pool pool;
+    detail::curl_lane_pool<> pool;
   };
 
+  template <class Request>
   void give_back(std::unique_ptr<detail::curl_lane> lane, http::url const& target,
-                 http::request const& rq) {
+                 Request const& rq) {
     lane->last_peer = target.origin() + rq.unix_socket;
     state_->pool.give_back(std::move(lane));
   }

@@ -32,9 +32,10 @@
 namespace hf::detail {
 
 /// One request on one lane. Lives for one `send`.
+template <class Lane>
 class curl_exchange {
  public:
-  curl_exchange(curl_lane& lane, http::request const& rq, http::url const& target,
+  curl_exchange(Lane& lane, http::request const& rq, http::url const& target,
                 transport_options const& options, http::response_sink& sink)
       : lane_(lane), rq_(rq), target_(target), options_(options), sink_(sink), clock_(rq) {}
   curl_exchange(curl_exchange const&) = delete;
@@ -192,8 +193,8 @@ class curl_exchange {
   /// Drives the transfer; the easy handle is detached again whatever happens.
   CURLcode transfer() {
     struct attached {
-      curl_lane& lane;
-      explicit attached(curl_lane& l) : lane(l) {
+      Lane& lane;
+      explicit attached(Lane& l) : lane(l) {
         if (curl_multi_add_handle(lane.multi(), lane.easy()) != CURLM_OK)
           throw error(errc::internal, "libcurl does not take the request");
       }
@@ -396,7 +397,7 @@ class curl_exchange {
   };
   using slist = std::unique_ptr<curl_slist, slist_deleter>;
 
-  curl_lane& lane_;
+  Lane& lane_;
   http::request const& rq_;
   http::url const& target_;
   transport_options const& options_;

@@ -62,12 +62,13 @@ class curl_lane {
 };
 
 /// The lanes that no request uses at the moment. Safe to use from several threads.
+template <class Lane = curl_lane>
 class curl_lane_pool {
  public:
   explicit curl_lane_pool(std::size_t max_idle) : max_idle_(max_idle) {}
 
   /// The lane used last for this peer, else a new one, else (when full) the one idle for longest.
-  [[nodiscard]] std::unique_ptr<curl_lane> take(std::string const& peer) {
+  [[nodiscard]] std::unique_ptr<Lane> take(std::string const& peer) {
     {
       std::lock_guard const lock(mutex_);
       auto const found = std::find_if(idle_.rbegin(), idle_.rend(),
@@ -77,11 +78,11 @@ class curl_lane_pool {
       if (!idle_.empty() && idle_.size() >= max_idle_)
         return remove(idle_.begin());
     }
-    return std::make_unique<curl_lane>();
+    return std::make_unique<Lane>();
   }
 
-  void give_back(std::unique_ptr<curl_lane> lane) {
-    std::unique_ptr<curl_lane> closed;  // outlives the lock: closing may take a moment
+  void give_back(std::unique_ptr<Lane> lane) {
+    std::unique_ptr<Lane> closed;  // outlives the lock: closing may take a moment
     std::lock_guard const lock(mutex_);
     if (max_idle_ == 0 || !lane->worth_keeping()) {
       closed = std::move(lane);
@@ -93,9 +94,9 @@ class curl_lane_pool {
   }
 
  private:
-  using lanes = std::vector<std::unique_ptr<curl_lane>>;
+  using lanes = std::vector<std::unique_ptr<Lane>>;
 
-  std::unique_ptr<curl_lane> remove(lanes::iterator at) {
+  std::unique_ptr<Lane> remove(typename lanes::iterator at) {
     auto lane = std::move(*at);
     idle_.erase(at);
     return lane;
