@@ -24,7 +24,8 @@
 namespace hf::detail {
 
 /// A body's text as a reader, so that text and readers go one way.
-class text_reader final : public http::body_reader {
+template <class Reader = http::body_reader>
+class text_reader final : public Reader {
  public:
   explicit text_reader(std::string const& text) : text_(text) {}
   [[nodiscard]] std::uint64_t size() const override { return text_.size(); }
@@ -42,9 +43,10 @@ class text_reader final : public http::body_reader {
 };
 
 /// A part of a reader. Reading it moves the reader that it is a part of.
-class slice_reader final : public http::body_reader {
+template <class Reader = http::body_reader>
+class slice_reader final : public Reader {
  public:
-  slice_reader(http::body_reader& source, std::uint64_t begin, std::uint64_t size)
+  slice_reader(Reader& source, std::uint64_t begin, std::uint64_t size)
       : source_(source), begin_(begin), size_(size) {
     rewind();
   }
@@ -73,7 +75,7 @@ class slice_reader final : public http::body_reader {
   }
 
  private:
-  http::body_reader& source_;
+  Reader& source_;
   std::uint64_t begin_;
   std::uint64_t size_;
   std::uint64_t at_ = 0;
@@ -113,7 +115,7 @@ class input_pump {
  private:
   void run(std::string const& id) {
     try {
-      text_reader text(input_.text());
+      text_reader<> text(input_.text());
       http::body_reader& source = input_.reader() != nullptr ? *input_.reader() : text;
       std::uint64_t const total = source.size();
       std::uint64_t offset = 0;
@@ -195,7 +197,7 @@ class input_pump {
                   std::uint64_t size, bool last) {
     auto rq = input_request(id, offset, last);
     rq.body =
-        std::shared_ptr<http::body_reader>(std::make_shared<slice_reader>(source, offset, size));
+        std::shared_ptr<http::body_reader>(std::make_shared<slice_reader<>>(source, offset, size));
     agent_.call("send input", rq, 1u << 20);
   }
 

@@ -18,8 +18,8 @@ namespace hf::detail {
 /// Undoes JSON's escapes up to the closing quote, appending to `out`; returns how far it came
 /// behind that quote, or nothing for what only a whole JSON parser should judge (surrogates,
 /// control bytes, anything malformed).
-[[nodiscard]] inline std::optional<std::size_t> unescape_string(std::string_view text,
-                                                                std::string& out) {
+template <class = void>
+[[nodiscard]] std::optional<std::size_t> unescape_string(std::string_view text, std::string& out) {
   std::size_t at = 0;
   std::size_t quote = 0;
   for (;;) {
@@ -96,7 +96,8 @@ namespace hf::detail {
 
 /// Reads an output event in the form in which agents write it (keys in alphabetical order, no white
 /// space), several times faster than a JSON parser; nothing when the line has any other form.
-[[nodiscard]] inline std::optional<wire::output_event> read_output_line(std::string_view line) {
+template <class = void>
+[[nodiscard]] std::optional<wire::output_event> read_output_line(std::string_view line) {
   constexpr std::string_view text_head = "{\"data\":\"";
   constexpr std::string_view bytes_head = "{\"b64\":\"";
   wire::output_event output;

@@ -77,7 +77,6 @@ std::vector<wire::process_entry> list_processes(agent_client<Transport>& agent,
     throw error(errc::protocol_error, "list processes: the agent's answer is not understood",
                 {.where = hop::agent});
   std::vector<wire::process_entry> entries;
-  entries.reserve(j.size());
   for (auto const& entry : j)
     entries.push_back(wire::process_entry_from_json(entry));
   return entries;

@@ -15,6 +15,7 @@ class backoff {
   backoff(milliseconds first, milliseconds longest) : next_(first), longest_(longest) {}
 
   /// The next pause: between half of the current step and the whole, then the step doubles.
+  template <class = void>
   [[nodiscard]] milliseconds next() {
     auto const step = next_;
     next_ = (std::min)(longest_, next_ * 2);

@@ -35,6 +35,7 @@ inline void crypto_init() noexcept {
 }
 
 /// SHA-256 of data that comes in pieces.
+template <class Context = EVP_MD_CTX>
 class sha256 {
  public:
   sha256() : context_(EVP_MD_CTX_new(), &EVP_MD_CTX_free) {
@@ -59,18 +60,20 @@ class sha256 {
   [[noreturn]] static void fail() {
     throw error(errc::internal, "OpenSSL cannot compute a SHA-256 digest");
   }
-  std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> context_;
+  std::unique_ptr<Context, decltype(&EVP_MD_CTX_free)> context_;
 };
 
 /// SHA-256 as 64 hexadecimal digits.
-[[nodiscard]] inline std::string sha256_hex(std::string_view data) {
-  sha256 digest;
+template <class = void>
+[[nodiscard]] std::string sha256_hex(std::string_view data) {
+  sha256<> digest;
   digest.update(data);
   return digest.finish_hex();
 }
 
 /// HMAC-SHA256 (RFC 2104) as 64 hexadecimal digits.
-[[nodiscard]] inline std::string hmac_sha256_hex(std::string_view key, std::string_view message) {
+template <class = void>
+[[nodiscard]] std::string hmac_sha256_hex(std::string_view key, std::string_view message) {
   std::array<unsigned char, EVP_MAX_MD_SIZE> digest{};
   unsigned size = 0;
   auto const* const data = reinterpret_cast<unsigned char const*>(message.data());

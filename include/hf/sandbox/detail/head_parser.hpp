@@ -20,6 +20,7 @@ class head_parser {
   enum class outcome { more, done, malformed, too_large };
 
   /// Takes one line, with or without its line end. After `done`, further lines are not expected.
+  template <class = void>
   outcome line(std::string_view text) {
     while (!text.empty() && (text.back() == '\n' || text.back() == '\r'))
       text.remove_suffix(1);
@@ -59,6 +60,7 @@ class head_parser {
     return text;
   }
 
+  template <class = void>
   outcome status_line(std::string_view text) {
     if (text.substr(0, 7) != "HTTP/1." || text.size() < 12 || text[8] != ' ')
       return outcome::malformed;
@@ -95,8 +97,9 @@ class head_parser {
 };
 
 /// The length of the body that a head announces; nothing when only its end tells.
-[[nodiscard]] inline std::optional<std::uint64_t> announced_length(http::response_head const& head,
-                                                                   bool head_request) {
+template <class = void>
+[[nodiscard]] std::optional<std::uint64_t> announced_length(http::response_head const& head,
+                                                            bool head_request) {
   if (head_request || head.status == 204 || head.status == 304)
     return 0;
   if (head.fields.contains("Transfer-Encoding"))
@@ -111,7 +114,8 @@ class head_parser {
 
 /// Whether a head contradicts itself: several different lengths, or one that is no number. The end
 /// of such a body is anyone's guess (RFC 9112, 6.3).
-[[nodiscard]] inline bool framing_is_ambiguous(http::response_head const& head) {
+template <class = void>
+[[nodiscard]] bool framing_is_ambiguous(http::response_head const& head) {
   std::optional<std::string_view> first;
   for (auto const& field : head.fields) {
     if (!http::iequals(field.name, "Content-Length"))

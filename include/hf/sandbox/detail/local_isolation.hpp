@@ -12,7 +12,8 @@
 namespace hf::detail {
 
 /// What to do where an isolation is not available; looks at the settings that usually forbid it.
-[[nodiscard]] inline std::string isolation_remedy(isolation wanted) {
+template <class = void>
+[[nodiscard]] std::string isolation_remedy(isolation wanted) {
   auto const setting = [](char const* path) {
     auto const value = read_file_at(AT_FDCWD, path);
     return value && !value->empty() ? value->front() : ' ';

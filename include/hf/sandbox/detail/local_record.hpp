@@ -67,7 +67,8 @@ template <class Json = wire::json>
 }
 
 /// A process's start time as /proc says it; empty when there is no such process.
-[[nodiscard]] inline std::string process_start_time(pid_t pid) {
+template <class = void>
+[[nodiscard]] std::string process_start_time(pid_t pid) {
   std::string const path = "/proc/" + std::to_string(pid);
   unique_fd const directory(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   auto const stat = directory ? read_file_at(directory.get(), "stat") : std::nullopt;

@@ -37,7 +37,8 @@ namespace hf::detail {
 ///
 /// `errc::permission_denied` when something else lies there, for instance another user's directory
 /// in the shared /tmp.
-[[nodiscard]] inline unique_fd open_private_directory(std::string const& path, bool create) {
+template <class = void>
+[[nodiscard]] unique_fd open_private_directory(std::string const& path, bool create) {
   if (create && ::mkdir(path.c_str(), 0700) != 0 && errno != EEXIST)
     throw local_error("cannot make the directory " + path, errno);
   unique_fd directory(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
@@ -59,7 +60,8 @@ namespace hf::detail {
 
 /// Where the sandboxes of this user have their state: `$XDG_RUNTIME_DIR`, when that is a directory
 /// of this user, else `/tmp`, with `/hf-sandbox-<uid>`.
-[[nodiscard]] inline std::string default_state_directory() {
+template <class = void>
+[[nodiscard]] std::string default_state_directory() {
   std::string base = "/tmp";
   struct stat found {};
   if (char const* const runtime = std::getenv("XDG_RUNTIME_DIR");
@@ -75,7 +77,8 @@ namespace hf::detail {
 }
 
 /// The content of a small file in a directory; nothing when it cannot be read.
-[[nodiscard]] inline std::optional<std::string> read_file_at(int directory, char const* name) {
+template <class = void>
+[[nodiscard]] std::optional<std::string> read_file_at(int directory, char const* name) {
   unique_fd const file(::openat(directory, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK));
   if (!file)
     return std::nullopt;
@@ -94,7 +97,8 @@ namespace hf::detail {
 }
 
 /// Puts a file with mode 0600 into a directory, whole or not at all.
-inline void write_file_at(int directory, std::string const& name, std::string_view content) {
+template <class = void>
+void write_file_at(int directory, std::string const& name, std::string_view content) {
   std::string const part = name + ".part";
   unique_fd const file(::openat(directory, part.c_str(),
                                 O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600));
@@ -119,7 +123,8 @@ inline void write_file_at(int directory, std::string const& name, std::string_vi
 }
 
 /// The ids that have a directory below this one.
-[[nodiscard]] inline std::vector<std::string> local_ids(int directory) {
+template <class = void>
+[[nodiscard]] std::vector<std::string> local_ids(int directory) {
   std::vector<std::string> ids;
   int const copy = ::openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   DIR* const stream = copy < 0 ? nullptr : ::fdopendir(copy);

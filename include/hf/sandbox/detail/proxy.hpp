@@ -15,7 +15,8 @@
 namespace hf::detail {
 
 /// A dotted IPv4 address as a number; nothing for anything else.
-[[nodiscard]] inline std::optional<std::uint32_t> parse_ipv4(std::string_view text) {
+template <class = void>
+[[nodiscard]] std::optional<std::uint32_t> parse_ipv4(std::string_view text) {
   std::uint32_t address = 0;
   for (int part = 0; part < 4; ++part) {
     auto const dot = text.find('.');
@@ -35,7 +36,8 @@ namespace hf::detail {
 
 /// Whether one entry of `no_proxy` covers a host: "*", a name (and all below it), an address, or an
 /// IPv4 network such as 10.0.0.0/8.
-[[nodiscard]] inline bool no_proxy_entry_matches(std::string_view entry, std::string_view host) {
+template <class = void>
+[[nodiscard]] bool no_proxy_entry_matches(std::string_view entry, std::string_view host) {
   if (entry == "*")
     return true;
   if (auto const slash = entry.find('/'); slash != std::string_view::npos) {
@@ -64,7 +66,8 @@ namespace hf::detail {
 }
 
 /// Whether a `no_proxy` list (separated by commas or blanks) covers a host.
-[[nodiscard]] inline bool no_proxy_matches(std::string_view list, std::string_view host) {
+template <class = void>
+[[nodiscard]] bool no_proxy_matches(std::string_view list, std::string_view host) {
   while (!list.empty()) {
     auto const end = list.find_first_of(", \t");
     auto const entry = list.substr(0, end);
@@ -83,8 +86,9 @@ namespace hf::detail {
 /// Read in this order, the first that is set counting: http_proxy (for http), https_proxy and
 /// HTTPS_PROXY (for https), all_proxy, ALL_PROXY; no_proxy, NO_PROXY. HTTP_PROXY is not read: a CGI
 /// program gets it from whoever sends a `Proxy` field.
-[[nodiscard]] inline std::string proxy_for(http::url const& target,
-                                           std::optional<std::string> const& configured) {
+template <class = void>
+[[nodiscard]] std::string proxy_for(http::url const& target,
+                                    std::optional<std::string> const& configured) {
   if (http::is_loopback_host(target.host))
     return {};
   if (configured)

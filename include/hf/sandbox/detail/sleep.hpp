@@ -10,7 +10,8 @@
 namespace hf::detail {
 
 /// Sleeps until `until`; returns false at once when `stop` asks for an end before.
-inline bool sleep_until(std::chrono::steady_clock::time_point until, stop_token const& stop) {
+template <class = void>
+bool sleep_until(std::chrono::steady_clock::time_point until, stop_token const& stop) {
   std::mutex mutex;
   std::condition_variable wake;
   bool stopped = false;
@@ -25,7 +26,8 @@ inline bool sleep_until(std::chrono::steady_clock::time_point until, stop_token 
 }
 
 /// Sleeps for `time`; returns false at once when `stop` asks for an end before.
-inline bool sleep_for(std::chrono::steady_clock::duration time, stop_token const& stop) {
+template <class = void>
+bool sleep_for(std::chrono::steady_clock::duration time, stop_token const& stop) {
   return sleep_until(std::chrono::steady_clock::now() + time, stop);
 }
 

@@ -25,7 +25,8 @@ namespace hf::detail {
 
 /// The checks that every transport makes before it touches the network (rule 12). Returns the split
 /// URL; throws `errc::invalid_argument` otherwise. Values of fields never appear in the message.
-[[nodiscard]] inline http::url validate_request(http::request const& rq) {
+template <class = void>
+[[nodiscard]] http::url validate_request(http::request const& rq) {
   auto const refuse = [](std::string const& what) {
     throw error(errc::invalid_argument, "the HTTP request cannot be sent: " + what);
   };
@@ -55,7 +56,8 @@ namespace hf::detail {
 }
 
 /// Refuses to start what is over already: `errc::cancelled`, `errc::request_timed_out`.
-inline void check_not_over(http::request const& rq) {
+template <class = void>
+void check_not_over(http::request const& rq) {
   if (rq.stop.stop_requested())
     throw error(errc::cancelled, "the request was cancelled before it was sent");
   if (rq.deadline && *rq.deadline <= std::chrono::steady_clock::now())
@@ -63,7 +65,8 @@ inline void check_not_over(http::request const& rq) {
 }
 
 /// Whether a request without a body says `Content-Length: 0` (RFC 9110, 8.6).
-[[nodiscard]] inline bool announces_empty_body(http::request const& rq) noexcept {
+template <class = void>
+[[nodiscard]] bool announces_empty_body(http::request const& rq) noexcept {
   return !rq.body.present() && (rq.method == "POST" || rq.method == "PUT" || rq.method == "PATCH");
 }
 

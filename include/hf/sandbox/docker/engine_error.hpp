@@ -85,7 +85,8 @@ template <class Json = nlohmann::json>
 }
 
 /// What a transport's failure on the way to the engine means, with the remedy.
-[[nodiscard]] inline error engine_unreachable(engine_address const& engine, error const& cause) {
+template <class = void>
+[[nodiscard]] error engine_unreachable(engine_address const& engine, error const& cause) {
   auto details = cause.details();
   details.where = hop::docker;
   auto const where = engine.name + " (" + engine.origin + ")";

@@ -29,8 +29,8 @@ inline constexpr std::array<flavor_size, 2> flavors{{
 
 /// The limits for a flavor (empty: cpu-basic), explicit options first. `errc::unsupported` for a
 /// flavor that is not known here, among them all with accelerators.
-[[nodiscard]] inline resources resources_for(docker_options const& options,
-                                             std::string_view flavor) {
+template <class = void>
+[[nodiscard]] resources resources_for(docker_options const& options, std::string_view flavor) {
   if (flavor.empty())
     flavor = "cpu-basic";
   resources out;

@@ -124,7 +124,8 @@ inline std::string encode(std::string_view bytes, std::string_view also_plain) {
 /// Splits an absolute URL. Throws `errc::invalid_argument` for any other scheme, credentials in the
 /// URL, a missing host, a bad port, and bytes that have to be percent-encoded (controls, blanks,
 /// everything beyond ASCII). A fragment is dropped.
-[[nodiscard]] inline url parse_url(std::string_view text) {
+template <class = void>
+[[nodiscard]] url parse_url(std::string_view text) {
   for (char const ch : text)
     if (static_cast<unsigned char>(ch) <= 0x20 || static_cast<unsigned char>(ch) >= 0x7f)
       url_detail::refuse("it holds a byte that must be percent-encoded");

@@ -39,7 +39,8 @@ using environment = std::function<std::optional<std::string>(std::string const& 
 
 /// Expands `~` at the start, `$NAME` and `${NAME}`, as `huggingface_hub` does for its paths. An
 /// unset variable stays as it is written.
-[[nodiscard]] inline std::string expand_path(environment const& env, std::string_view path) {
+template <class = void>
+[[nodiscard]] std::string expand_path(environment const& env, std::string_view path) {
   auto const is_name = [](char c) {
     return c == '_' || (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
   };

@@ -42,11 +42,12 @@ struct retry_policy {
 }
 
 /// Counts the tries of one call and waits between them.
+template <class Policy>
 class retry_loop {
  public:
   using clock = std::chrono::steady_clock;
 
-  retry_loop(retry_policy const& policy, std::optional<clock::time_point> deadline)
+  retry_loop(Policy const& policy, std::optional<clock::time_point> deadline)
       : policy_(policy), deadline_(deadline), pauses_(policy.first, policy.longest) {}
 
   /// Waits before the next try. False: there is none (tries used up, the wait would be too long or
@@ -70,7 +71,7 @@ class retry_loop {
   }
 
  private:
-  retry_policy policy_;
+  Policy policy_;
   std::optional<clock::time_point> deadline_;
   detail::backoff pauses_;
   int used_ = 0;

@@ -36,7 +36,8 @@ struct sandbox_id {
 
 /// Reads "id" or "namespace/id". Throws `errc::unsupported` for a pooled sandbox ("host.local") and
 /// `errc::invalid_argument` for anything that cannot be an id.
-[[nodiscard]] inline sandbox_id parse_sandbox_id(std::string_view text) {
+template <class = void>
+[[nodiscard]] sandbox_id parse_sandbox_id(std::string_view text) {
   constexpr std::string_view plain =
       "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-";
   sandbox_id out;
@@ -72,7 +73,8 @@ struct sandbox_id {
 
 /// Whether tokens may be sent to this URL: https (http only on the loopback interface), on a host
 /// that begins with the job's own id and the agent's port.
-[[nodiscard]] inline bool is_own_proxy_url(std::string const& text, std::string const& job_id) {
+template <class = void>
+[[nodiscard]] bool is_own_proxy_url(std::string const& text, std::string const& job_id) {
   http::url url;
   try {
     url = http::parse_url(text);
@@ -87,8 +89,9 @@ struct sandbox_id {
 /// Base URL of the job's agent behind the Jobs proxy: the listed one, else, on huggingface.co, the
 /// computed one; nothing while it is not known. Throws `errc::protocol_error` when the listed one
 /// must not be trusted with tokens.
-[[nodiscard]] inline std::optional<std::string> proxy_url(job_info const& job,
-                                                          std::string const& hub_endpoint) {
+template <class = void>
+[[nodiscard]] std::optional<std::string> proxy_url(job_info const& job,
+                                                   std::string const& hub_endpoint) {
   auto const marker = "--" + std::to_string(wire::default_port) + ".";
   for (auto url : job.expose_urls) {
     if (url.find(marker) == std::string::npos)

@@ -96,7 +96,7 @@ class job_starter {
            failure.kind() != errc::protocol_error && failure.kind() != errc::internal;
   }
 
-  bool wait(retry_loop& tries, error const& failure, call_limits const& limits) {
+  bool wait(retry_loop<retry_policy>& tries, error const& failure, call_limits const& limits) {
     try {
       return tries.wait(failure, limits.stop);
     } catch (error const& cancelled) {

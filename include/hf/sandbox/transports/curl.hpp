@@ -60,7 +60,7 @@ class curl_transport {
   };
 
   template <class Request>
-  void give_back(std::unique_ptr<detail::curl_lane> lane, http::url const& target,
+  void give_back(std::unique_ptr<detail::curl_lane<>> lane, http::url const& target,
                  Request const& rq) {
     lane->last_peer = target.origin() + rq.unix_socket;
     state_->pool.give_back(std::move(lane));

@@ -12,7 +12,8 @@
 namespace hf::detail {
 
 /// The code for a failed transfer. `connected`: the request was about to be written, or beyond.
-[[nodiscard]] inline errc curl_errc(CURLcode result, std::string const& text, bool connected) {
+template <class = void>
+[[nodiscard]] errc curl_errc(CURLcode result, std::string const& text, bool connected) {
   switch (result) {
     case CURLE_COULDNT_RESOLVE_HOST:
     case CURLE_COULDNT_RESOLVE_PROXY:
@@ -59,7 +60,8 @@ namespace hf::detail {
 }
 
 /// Whether the bundle of certification authorities that libcurl was built for is there.
-[[nodiscard]] inline bool curl_has_ca_bundle() {
+template <class = void>
+[[nodiscard]] bool curl_has_ca_bundle() {
   static bool const found = [] {
     auto const* const info = curl_version_info(CURLVERSION_NOW);
     if (info == nullptr || info->age < CURLVERSION_SEVENTH || info->cainfo == nullptr)

@@ -27,6 +27,7 @@ inline void curl_initialise() {
 }
 
 /// One transfer at a time: a multi handle, which owns the connections, and its one easy handle.
+template <class Handle = CURL>
 class curl_lane {
  public:
   curl_lane() : multi_(curl_multi_init()), easy_(curl_easy_init()) {
@@ -35,7 +36,7 @@ class curl_lane {
   }
 
   [[nodiscard]] CURLM* multi() const noexcept { return multi_.get(); }
-  [[nodiscard]] CURL* easy() const noexcept { return easy_.get(); }
+  [[nodiscard]] Handle* easy() const noexcept { return easy_.get(); }
 
   /// Origin and socket of the last exchange: a connection to it is probably open.
   std::string last_peer = {};
@@ -53,16 +54,16 @@ class curl_lane {
     void operator()(CURLM* handle) const noexcept { curl_multi_cleanup(handle); }
   };
   struct easy_deleter {
-    void operator()(CURL* handle) const noexcept { curl_easy_cleanup(handle); }
+    void operator()(Handle* handle) const noexcept { curl_easy_cleanup(handle); }
   };
   // The easy handle goes first; the multi handle then closes the connections.
   std::unique_ptr<CURLM, multi_deleter> multi_;
-  std::unique_ptr<CURL, easy_deleter> easy_;
+  std::unique_ptr<Handle, easy_deleter> easy_;
   std::vector<std::string> addresses_;
 };
 
 /// The lanes that no request uses at the moment. Safe to use from several threads.
-template <class Lane = curl_lane>
+template <class Lane = curl_lane<>>
 class curl_lane_pool {
  public:
   explicit curl_lane_pool(std::size_t max_idle) : max_idle_(max_idle) {}
