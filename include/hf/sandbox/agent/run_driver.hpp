@@ -246,6 +246,7 @@ class run_driver {
   }
 
   /// Asks the agent for the run of our operation id; false when it knows none.
+  template <class Json = wire::json>
   bool find_by_operation() {
     auto& handle = state_.handle();
     if (handle.operation_id.empty())
@@ -254,7 +255,7 @@ class run_driver {
       auto rq = agent_.make_request("GET", std::string(wire::ops_route) + "/" + handle.operation_id,
                                     last_words());
       auto const answer = agent_.call_idempotent("look for the run", rq, 1u << 20);
-      auto const j = wire::json::parse(answer.body, nullptr, false);
+      auto const j = Json::parse(answer.body, nullptr, false);
       auto const it = j.is_object() ? j.find("id") : j.end();
       if (!j.is_object() || it == j.end() || !it->is_string())
         return false;
