@@ -51,6 +51,19 @@ inline std::vector<attack> attacks() {
        perl("socketpair(A, B, AF_UNIX, SOCK_DGRAM, 0) && "
             "!defined(send(A, \"x\", 0, pack_sockaddr_un(\"$ENV{VICTIM}/docker.sock\"))) && "
             "$!{EPROTOTYPE}")},
+      {"send to a socket from one end of a pair of raw sockets",
+       perl("socketpair(A, B, AF_UNIX, SOCK_RAW, 0) && "
+            "!defined(send(A, \"x\", 0, pack_sockaddr_un(\"$ENV{VICTIM}/docker.sock\"))) && "
+            "$!{EPROTOTYPE}")},
+      {"limit another process's CPU time",
+       perl("sc(302, 261, int($ENV{PID}), 0, pack(\"QQ\", 1000000, 1000000), 0) == 0")},
+      {"limit the agent's CPU time",
+       "for p in /proc/[0-9]*; do case $(cat $p/comm 2>/dev/null) in hf-sandbox*) "
+       "AGENT=${p#/proc/} " +
+           perl("sc(302, 261, int($ENV{AGENT}), 0, pack(\"QQ\", 1000000, 1000000), 0) == 0") +
+           ";; esac; done"},
+      {"see the descriptions of kernel keys", "grep -q . /proc/keys 2>/dev/null" + done, false,
+       true},
       {"signal a process", "kill -0 $PID 2>/dev/null" + done},
       {"kill a process", "kill -KILL $PID 2>/dev/null" + done, false},
       {"stop a process through a pidfd",

@@ -23,9 +23,12 @@ constexpr std::uint32_t native = 0;
 sock_filter load(std::size_t offset) {
   return {BPF_LD | BPF_W | BPF_ABS, 0, 0, static_cast<std::uint32_t>(offset)};
 }
+// Both architectures are little-endian: the low half comes first.
 sock_filter load_argument(unsigned index) {
-  // Both architectures are little-endian: the low half comes first.
   return load(offsetof(seccomp_data, args) + index * sizeof(std::uint64_t));
+}
+sock_filter load_high_half(unsigned index) {
+  return load(offsetof(seccomp_data, args) + index * sizeof(std::uint64_t) + sizeof(std::uint32_t));
 }
 sock_filter load_call() {
   return load(offsetof(seccomp_data, nr));
@@ -103,6 +106,13 @@ void seccomp_filter::deny_masked(long call, unsigned argument, std::uint32_t mas
                   {BPF_ALU | BPF_AND | BPF_K, 0, 0, mask},
                   jump(BPF_JEQ, value, 0, 1),
                   fail(error)});
+}
+
+void seccomp_filter::deny_changing_others(long call, unsigned process, unsigned pointer,
+                                          int error) {
+  for_call(call,
+           {load_argument(process), jump(BPF_JEQ, 0, 5, 0), load_argument(pointer),
+            jump(BPF_JEQ, 0, 0, 2), load_high_half(pointer), jump(BPF_JEQ, 0, 1, 0), fail(error)});
 }
 
 std::vector<sock_filter> seccomp_filter::finish() const {

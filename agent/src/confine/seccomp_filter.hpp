@@ -31,6 +31,8 @@ class seccomp_filter {
   /// The call fails when the masked argument has this value.
   void deny_masked(long call, unsigned argument, std::uint32_t mask, std::uint32_t value,
                    int error);
+  /// The call fails unless its process argument is 0 (the caller) or its pointer argument is null.
+  void deny_changing_others(long call, unsigned process, unsigned pointer, int error);
 
   /// The finished program.
   [[nodiscard]] std::vector<sock_filter> finish() const;

@@ -52,6 +52,13 @@ void deny_administration(seccomp_filter& filter) {
 #endif
 }
 
+/// One end of a pair of datagram sockets can send to any address. For unix sockets the kernel takes
+/// SOCK_RAW for SOCK_DGRAM.
+void deny_datagram_pairs(seccomp_filter& filter) {
+  for (std::uint32_t const type : {SOCK_DGRAM, SOCK_RAW})
+    filter.deny_masked(SYS_socketpair, 1, 0xf, type, EAFNOSUPPORT);
+}
+
 }  // namespace
 
 std::vector<sock_filter> common_policy(bool unix_sockets) {
@@ -74,9 +81,10 @@ std::vector<sock_filter> common_policy(bool unix_sockets) {
   else
     filter.allow_only(SYS_socket, 0, {AF_INET, AF_INET6, AF_NETLINK}, EAFNOSUPPORT);
   filter.allow_only(SYS_socketpair, 0, {AF_UNIX}, EAFNOSUPPORT);
-  // One end of a pair of datagram sockets can send to any address.
   if (!unix_sockets)
-    filter.deny_masked(SYS_socketpair, 1, 0xf, SOCK_DGRAM, EAFNOSUPPORT);
+    deny_datagram_pairs(filter);
+  // A limit on CPU time or memory kills, and needs only the same user, not a right to signal.
+  filter.deny_changing_others(SYS_prlimit64, 0, 2, EPERM);
   return filter.finish();
 }
 
@@ -92,7 +100,7 @@ std::vector<sock_filter> landlock_only_policy() {
   // FS_IOC_SETFLAGS and FS_IOC_FSSETXATTR change attributes through a descriptor.
   filter.deny_values(SYS_ioctl, 1, {0x40086602, 0x401c5820}, EPERM);
   filter.allow_only(SYS_socket, 0, {AF_INET, AF_INET6, AF_NETLINK}, EAFNOSUPPORT);
-  filter.deny_masked(SYS_socketpair, 1, 0xf, SOCK_DGRAM, EAFNOSUPPORT);
+  deny_datagram_pairs(filter);
   filter.deny({SYS_shmget, SYS_shmat, SYS_shmctl, SYS_msgget, SYS_msgsnd, SYS_msgrcv, SYS_msgctl,
                SYS_semget, SYS_semop, SYS_semtimedop, SYS_semctl, SYS_mq_open, SYS_mq_unlink},
               ENOSYS);
