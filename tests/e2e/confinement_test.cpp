@@ -130,6 +130,47 @@ TEST_CASE("the agent's token is nowhere to be found inside") {
   CHECK(r[0].out.find(token.substr(0, 16)) == std::string::npos);
 }
 
+TEST_CASE(
+    "a home, state and scratch in a system directory are out of reach, their neighbours are not") {
+  if (::geteuid() != 0)
+    SKIP("needs root to write to /opt");
+  auto const level = GENERATE(isolation::private_root, isolation::landlock_only);
+  struct service {
+    std::string path = "/opt/hf-hidden-XXXXXX";
+    service() {
+      if (::mkdtemp(path.data()) == nullptr)
+        throw std::runtime_error("mkdtemp failed");
+      ::chmod(path.c_str(), 0755);
+      for (char const* const name : {"/home", "/state", "/scratch", "/tools"}) {
+        std::filesystem::create_directory(path + name);
+        std::ofstream(path + name + "/file") << "content";
+        ::chmod((path + name).c_str(), 0700);
+        if (::chown((path + name).c_str(), ordinary_uid, ordinary_uid) != 0)
+          throw std::runtime_error("chown failed");
+      }
+    }
+    ~service() { std::filesystem::remove_all(path); }
+  } const of;
+  if (auto const reason = why_not(level, ordinary_uid); !reason.empty())
+    SKIP(reason);
+  inside_options how;
+  how.uid = ordinary_uid;
+  how.isolation = level;
+  how.home = of.path + "/home";
+  how.state_directory = of.path + "/state";
+  how.scratch_directory = of.path + "/scratch";
+  auto const r =
+      run_inside(how,
+                 {"cat $OF/home/file", "ls -A $OF/home; ls -A $OF/state",
+                  "cat $OF/state/file $STATE/token", "cat $OF/scratch/file", "cat $OF/tools/file"},
+                 {{"OF", of.path}});
+  for (std::size_t i = 0; i < 4; ++i) {
+    CAPTURE(i, r[i].out);
+    CHECK(r[i].out.empty());
+  }
+  CHECK(r[4].out == "content");
+}
+
 TEST_CASE("commands cannot end or stop the agent of a private root") {
   auto const r = inside(isolation::private_root, 0,
                         {"kill -KILL 1; kill -STOP 1; kill -TERM 1; kill -INT 1; kill -HUP 1; "

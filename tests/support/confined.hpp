@@ -83,6 +83,9 @@ struct inside_options {
   hf::isolation isolation = hf::isolation::private_root;
   hf::launch_options launch = {};
   std::string state_directory = {};
+  std::string scratch_directory = {};
+  /// HOME of the creator; empty: as it is.
+  std::string home = {};
 };
 
 /// Creates a sandbox, runs each script in it, and returns what they printed. `STATE` in their
@@ -98,6 +101,9 @@ inline std::vector<inside_result> run_inside(inside_options const& how,
       options.agent = agent.path();
       options.isolation = how.isolation;
       options.state_directory = how.state_directory;
+      options.scratch_directory = how.scratch_directory;
+      if (!how.home.empty())
+        ::setenv("HOME", how.home.c_str(), 1);
       ::unsetenv("XDG_RUNTIME_DIR");
       if (how.uid != 0)
         ::unsetenv("TMPDIR");

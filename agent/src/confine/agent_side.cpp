@@ -2,6 +2,7 @@
 
 #include "confine/capabilities.hpp"
 #include "confine/entry.hpp"
+#include "confine/hidden.hpp"
 #include "confine/landlock.hpp"
 #include "confine/namespaces.hpp"
 #include "confine/private_root.hpp"
@@ -18,7 +19,9 @@
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
 #include <string_view>
+#include <system_error>
 
 namespace hf::agent::confine {
 
@@ -76,6 +79,7 @@ void enforce_private_rules(settings const& how, report const& status) {
 }
 
 std::string enter_private(settings const& how, uid_t uid, int pid_fd, report const& status) {
+  auto const hidden = hidden_directories(how);
   become(uid, status);
   // Changing the user made the process undumpable, and so its /proc files root's.
   ::prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
@@ -88,7 +92,7 @@ std::string enter_private(settings const& how, uid_t uid, int pid_fd, report con
     ::_exit(0);
   }
   ::close(pid_fd);
-  enter_private_root(how.volumes, status);
+  enter_private_root(how.volumes, hidden, status);
   leave_root_behind(status);
   check("empty the bounding set", empty_bounding_set(), status);
   check("drop capabilities", drop_capabilities(), status);
@@ -98,10 +102,34 @@ std::string enter_private(settings const& how, uid_t uid, int pid_fd, report con
   return inner_home;
 }
 
-void enforce_host_rules(std::string const& scratch, report const& status) {
-  ruleset rules(status);
-  for (char const* const path : system_directories)
+/// Rules only ever add rights: around what is hidden they name every neighbour.
+void allow_reading_but(ruleset& rules, std::string const& path,
+                       std::vector<std::string> const& hidden) {
+  bool around = false;
+  for (auto const& h : hidden) {
+    if (is_within(path, h))
+      return;
+    around = around || is_within(h, path);
+  }
+  if (!around) {
     rules.allow_reading(path);
+    return;
+  }
+  std::error_code ignored;
+  for (auto const& entry : std::filesystem::directory_iterator(path, ignored))
+    if (!entry.is_symlink(ignored))
+      allow_reading_but(rules, entry.path().string(), hidden);
+}
+
+void enforce_host_rules(std::string const& scratch, std::vector<std::string> const& hidden,
+                        report const& status) {
+  ruleset rules(status);
+  for (char const* const path : system_directories) {
+    std::error_code ignored;
+    auto const real = std::filesystem::canonical(path, ignored);
+    if (!real.empty())
+      allow_reading_but(rules, real.string(), hidden);
+  }
   for (char const* const name : etc_entries)
     rules.allow_reading(std::string("/etc/") + name);
   for (char const* const name : {"passwd", "group", "hosts", "hostname", "nsswitch.conf"})
@@ -120,10 +148,11 @@ std::string enter_landlock_only(settings const& how, uid_t uid, int pid_fd, repo
                 " (Linux 6.12); the kernel has " + std::to_string(version));
   tell_pid(pid_fd, ::getpid());
   ::close(pid_fd);
+  auto const hidden = hidden_directories(how);
   check("empty the bounding set", empty_bounding_set(), status);
   become(uid, status);
   check("drop capabilities", drop_capabilities(), status);
-  enforce_host_rules(how.scratch, status);
+  enforce_host_rules(how.scratch, hidden, status);
   restrict_calls(true, status);
   further_filter.code = landlock_only_policy();
   further_filter.program.len = static_cast<unsigned short>(further_filter.code.size());

@@ -68,13 +68,25 @@ void detach(report const& status) {
     ::_exit(0);
 }
 
-uid_t choose_user(settings const& how, report const& status) {
+/// The directory above may be one that others write to: what lies there now must be what the
+/// launcher has made.
+int open_scratch(settings const& how, report const& status) {
+  int const fd = ::open(how.scratch.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+  if (fd < 0)
+    status.fail("open " + how.scratch + ": " + std::strerror(errno));
+  struct stat found {};
+  if (::fstat(fd, &found) != 0 || found.st_uid != ::geteuid())
+    status.fail(how.scratch + " is not this user's");
+  return fd;
+}
+
+uid_t choose_user(settings const& how, int scratch, report const& status) {
   if (::geteuid() != 0 || how.mode == mode::none || is_only_user())
     return 0;
   uid_t const uid = unused_uid();
   if (uid == 0)
     status.fail("no unused user id was found to drop root's rights to");
-  if (::chown(how.scratch.c_str(), uid, uid) != 0)
+  if (::fchown(scratch, uid, uid) != 0)
     status.fail("chown " + how.scratch + ": " + std::strerror(errno));
   return uid;
 }
@@ -89,6 +101,8 @@ entry enter(int& argc, char** argv) {
     write_all(2, "hf-sandbox-agent: " + wrong + "\n");
     ::_exit(usage_error);
   }
+  // A creator that is gone already is noticed by its lifeline.
+  ::signal(SIGPIPE, SIG_IGN);
   report const status(how.status_fd);
   keep_only(how);
   ::umask(0077);
@@ -102,10 +116,12 @@ entry enter(int& argc, char** argv) {
   if (token.empty())
     status.fail("the token cannot be read");
   int const listening = listen_at("agent.sock", status);
-  uid_t const uid = choose_user(how, status);
+  int const scratch = open_scratch(how, status);
+  uid_t const uid = choose_user(how, scratch, status);
   // The agent finds the scratch directory as its current one, also where it may not go by path.
-  if (::chdir(how.scratch.c_str()) != 0)
+  if (::fchdir(scratch) != 0)
     status.fail("chdir " + how.scratch);
+  ::close(scratch);
 
   channel const log(status);
   channel const agent_pid(status);

@@ -57,6 +57,18 @@ void show_system_directories(report const& status) {
   }
 }
 
+void hide(std::vector<std::string> const& paths, report const& status) {
+  for (auto const& path : paths) {
+    struct stat found {};
+    // Not there, or below a directory that the commands may not enter either.
+    if (::lstat(inside(path).c_str(), &found) != 0 && (errno == ENOENT || errno == EACCES))
+      continue;
+    if (int const error = mount_new("tmpfs", inside(path),
+                                    MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_RDONLY, "mode=555"))
+      status.give_up("hide " + path, error);
+  }
+}
+
 void show_scratch(std::string const& from, std::string const& path, unsigned mode,
                   report const& status) {
   if (::mkdir(from.c_str(), mode) != 0 && errno != EEXIST)
@@ -102,6 +114,10 @@ void make_proc(report const& status) {
     // Container engines cover parts of /proc; the kernel then refuses a fresh, uncovered one.
     if (mount_new("proc", inside("/proc"), flags, "subset=pid") != 0)
       status.give_up("mount a fresh /proc", error);
+  // The descriptions of the user's kernel keys.
+  for (std::string const path : {"/proc/keys", "/proc/key-users"})
+    if (::access(inside(path).c_str(), F_OK) == 0)
+      bind_mount("/dev/null", inside(path), access::device, status);
 }
 
 void show_volumes(std::vector<volume> const& volumes, report const& status) {
@@ -138,7 +154,8 @@ void change_root(report const& status) {
 
 }  // namespace
 
-void enter_private_root(std::vector<volume> const& volumes, report const& status) {
+void enter_private_root(std::vector<volume> const& volumes, std::vector<std::string> const& hidden,
+                        report const& status) {
   ::umask(0022);
   if (::mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0)
     status.give_up("make the mounts private", errno);
@@ -148,6 +165,7 @@ void enter_private_root(std::vector<volume> const& volumes, report const& status
     status.give_up("mount a tmpfs", error);
 
   show_system_directories(status);
+  hide(hidden, status);
   directory("/etc", status);
   make_etc(inside("/etc"), status);
   make_devices(status);

@@ -66,6 +66,8 @@ std::string parse_settings(int& argc, char** argv, settings& into) {
       into.scratch = value;
     else if (take(argument, "--state-alias=", value))
       into.alias = value;
+    else if (take(argument, "--home=", value))
+      into.home = value;
     else if (take(argument, "--lifeline-fd=", value))
       good = parse_descriptor(value, into.lifeline_fd);
     else if (take(argument, "--status-fd=", value))

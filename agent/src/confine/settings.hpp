@@ -28,6 +28,8 @@ struct settings {
   int lifeline_fd = -1;
   int status_fd = -1;
   int lock_fd = -1;
+  /// The home of the user that starts the sandbox; may be empty.
+  std::string home;
   /// Seconds until the sandbox is ended; 0: never.
   long lifetime = 0;
   bool network = true;

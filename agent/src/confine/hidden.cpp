@@ -1,0 +1,84 @@
+#include "confine/hidden.hpp"
+
+#include "confine/system.hpp"
+#include "confine/system_paths.hpp"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <string_view>
+
+namespace hf::agent::confine {
+
+namespace {
+
+std::string real_path(std::string const& path) {
+  char* const found = path.empty() ? nullptr : ::realpath(path.c_str(), nullptr);
+  if (found == nullptr)
+    return {};
+  std::string real = found;
+  std::free(found);
+  return real;
+}
+
+std::string parent_of(std::string const& path) {
+  return path.substr(0, path.rfind('/'));
+}
+
+/// The home that /etc/passwd names for a user; HOME may say something else, or nothing.
+std::string home_in_passwd(uid_t uid) {
+  std::string const text = read_file("/etc/passwd");
+  std::string_view rest = text;
+  while (!rest.empty()) {
+    auto const end = rest.find('\n');
+    std::string_view line = rest.substr(0, end);
+    rest.remove_prefix(end == std::string_view::npos ? rest.size() : end + 1);
+    std::string_view fields[6];
+    for (auto& field : fields) {
+      auto const colon = line.find(':');
+      field = line.substr(0, colon);
+      line.remove_prefix(colon == std::string_view::npos ? line.size() : colon + 1);
+    }
+    if (fields[2] == std::to_string(uid))
+      return std::string(fields[5]);
+  }
+  return {};
+}
+
+/// The system directory that holds the path; empty: none.
+std::string_view system_directory_of(std::string const& path) {
+  for (std::string_view const directory : system_directories)
+    if (is_within(path, std::string(directory)))
+      return directory;
+  return {};
+}
+
+/// Some accounts of the system have a home like /usr/sbin, which is not theirs.
+bool is_own(std::string const& path) {
+  struct stat found {};
+  return ::stat(path.c_str(), &found) == 0 && found.st_uid == ::geteuid();
+}
+
+}  // namespace
+
+bool is_within(std::string const& path, std::string const& directory) {
+  return path.compare(0, directory.size(), directory) == 0 &&
+         (path.size() == directory.size() || path[directory.size()] == '/');
+}
+
+std::vector<std::string> hidden_directories(settings const& how) {
+  std::vector<std::string> hidden;
+  for (auto const& home : {how.home, home_in_passwd(::geteuid())}) {
+    auto path = real_path(home);
+    if (auto const directory = system_directory_of(path);
+        !directory.empty() && path != directory && is_own(path))
+      hidden.push_back(std::move(path));
+  }
+  for (auto const& place : {how.state, how.scratch})
+    if (auto path = real_path(parent_of(place)); !system_directory_of(path).empty())
+      hidden.push_back(std::move(path));
+  return hidden;
+}
+
+}  // namespace hf::agent::confine
