@@ -5,15 +5,21 @@
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators.hpp>
 #include <dirent.h>
+#include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
+#include <sys/mount.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 
 #include <chrono>
 #include <cstdio>
 #include <fstream>
 #include <iterator>
+#include <optional>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 using namespace hf::testing_support;
@@ -152,6 +158,9 @@ TEST_CASE("terminate leaves no process and no directory, whatever the commands l
         hf::shell("mkdir -p a/b/c; touch a/b/f; chmod 0 a/b a; ln -s / root; mkfifo fifo; "
                   "setsid sleep 985 >/dev/null 2>&1 & (setsid sleep 985 >/dev/null 2>&1 &)"));
     sb.exec(hf::shell("i=0; while [ $i -lt 300 ]; do mkdir d && cd d || break; i=$((i+1)); done"));
+    // Names that removal could want for its own.
+    sb.exec(
+        hf::shell("cd ..; for i in 1 2 3 4; do mkdir -p .hf-sandbox-remove-$i/a/b/c; done; true"));
     CHECK(at.left() == 2);
     CHECK(processes_of(at.state) > 0);
     sb.terminate();
@@ -160,6 +169,25 @@ TEST_CASE("terminate leaves no process and no directory, whatever the commands l
     CHECK_FALSE(runs(std::string("sleep\0985", 9)));
     CHECK(kind_of([&] { sb.exec({"true"}); }) == errc::sandbox_expired);
   }
+}
+
+TEST_CASE("processes that fork and end all the time do not escape the end") {
+  auto const level = any_isolation();
+  SKIP_WITHOUT(level);
+  places const at;
+  auto sb = local_sandbox::create({}, at.launcher(level));
+  auto const r = sb.exec(
+      hf::shell("for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16; do "
+                "perl -e 'use POSIX; my $end = time + 120; exit if fork; while (time < $end) "
+                "{ my $child = fork; exit if $child; POSIX::setsid() if defined $child; }' "
+                "hf-runner >/dev/null 2>&1 & done; wait; echo up"));
+  REQUIRE(r.out == "up\n");
+  auto const begin = std::chrono::steady_clock::now();
+  sb.terminate();
+  // On their own they would end after two minutes.
+  CHECK(std::chrono::steady_clock::now() - begin < 50s);
+  CHECK_FALSE(runs("hf-runner"));
+  CHECK(at.left() == 0);
 }
 
 TEST_CASE("when the creator is killed, everything is gone soon") {
@@ -333,6 +361,161 @@ TEST_CASE("an agent that does not start is reported with what it printed, and no
           errc::agent_not_found);
   }
   CHECK(at.left() == 0);
+}
+
+TEST_CASE("a program that is no agent is given up at start_timeout, and ended") {
+  places const at;
+  std::string const program = at.base.path() + "/broken-agent";
+  hf::process_launcher_options options;
+  options.agent = program;
+  options.state_directory = at.state;
+  options.scratch_directory = at.scratch;
+  std::string script;
+  SECTION("it does nothing") {
+    script = "exec sleep 984";
+  }
+  SECTION("it prints without end") {
+    script = "sleep 984 & exec yes hf-sandbox-noise >&2";
+  }
+  SECTION("it prints one line without end") {
+    script = "sleep 984 & exec tr '\\0' x </dev/zero >&2";
+  }
+  std::ofstream(program) << "#!/bin/sh\n" << script << "\n";
+  ::chmod(program.c_str(), 0755);
+  hf::launch_options launch;
+  launch.start_timeout = 500ms;
+  try {
+    auto sb = local_sandbox::create(launch, hf::process_launcher(options));
+    FAIL("it was created");
+  } catch (hf::launch_error const& e) {
+    CHECK(e.kind() == errc::start_timed_out);
+    CHECK(e.log_tail().size() <= 32 * 1024);
+  }
+  CHECK(at.left() == 0);
+  CHECK_FALSE(runs(std::string("sleep\000984", 9)));
+  CHECK_FALSE(runs("hf-sandbox-noise"));
+}
+
+TEST_CASE(
+    "a create that finds no descriptors left, at any step, is a typed error and leaves nothing") {
+  places const at;
+  auto const wrong = in_child(0, [&] {
+    std::string text;
+    rlimit before{};
+    ::getrlimit(RLIMIT_NOFILE, &before);
+    hf::launch_options launch;
+    launch.start_timeout = 300ms;
+    for (rlim_t limit = 3; limit < 64; ++limit) {
+      rlimit const tight{limit, before.rlim_max};
+      std::optional<local_sandbox> sb;
+      std::string failure;
+      ::setrlimit(RLIMIT_NOFILE, &tight);
+      try {
+        sb.emplace(local_sandbox::create(launch, at.launcher(isolation::none)));
+      } catch (hf::error const& e) {
+        failure = to_string(e.kind());
+      }
+      ::setrlimit(RLIMIT_NOFILE, &before);
+      if (sb) {
+        sb->terminate();
+        return text + "created";
+      }
+      if (at.left() != 0)
+        text += failure + " at " + std::to_string(limit) + " left something; ";
+    }
+    return text;
+  });
+  CHECK(wrong == "created");
+  CHECK(at.left() == 0);
+  CHECK(processes_of(at.state) == 0);
+}
+
+TEST_CASE("a create on a full disk says so, at any step, and leaves nothing") {
+  if (::geteuid() != 0)
+    SKIP("needs root to mount a small file system");
+  auto const level = GENERATE(isolation::private_root, isolation::none);
+  SKIP_WITHOUT(level);
+  places const at;
+  auto const kinds = in_child(0, [&] {
+    std::string text;
+    if (::unshare(CLONE_NEWNS) != 0 ||
+        ::mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0)
+      throw std::runtime_error("unshare failed");
+    for (int room = 1; room < 12; ++room) {
+      auto const size = "mode=1777,nr_inodes=" + std::to_string(room);
+      if (::mount("tmpfs", at.scratch.c_str(), "tmpfs", 0, size.c_str()) != 0)
+        throw std::runtime_error("mount failed");
+      try {
+        local_sandbox::create({}, at.launcher(level)).terminate();
+        text += "created";
+      } catch (hf::error const& e) {
+        text += std::string(to_string(e.kind())) + " ";
+      }
+      if (at.left() != 0)
+        text += "(left something) ";
+      ::umount2(at.scratch.c_str(), MNT_DETACH);
+      if (text.ends_with("created"))
+        return text;
+    }
+    return text;
+  });
+  INFO(kinds);
+  CHECK(kinds.starts_with("no_space no_space "));
+  CHECK(kinds.ends_with("no_space created"));
+  CHECK(kinds.find_first_of("(") == std::string::npos);
+}
+
+TEST_CASE("what a creator left that was killed in the middle of a create is cleared by others") {
+  places at;
+  SECTION("short path") {}
+  SECTION("long path") {
+    at.state = at.base.path() + "/" + std::string(150, 'x');
+  }
+  std::string const program = at.base.path() + "/killer";
+  std::ofstream(program) << "#!/bin/sh\nkill -KILL $PPID\n";
+  ::chmod(program.c_str(), 0755);
+  hf::process_launcher_options options;
+  options.agent = program;
+  options.state_directory = at.state;
+  options.scratch_directory = at.scratch;
+  CHECK_THROWS(in_child(0, [&] {
+    (void)local_sandbox::create({}, hf::process_launcher(options));
+    return std::string();
+  }));
+  REQUIRE(at.left() == 2);
+  auto const state = *std::filesystem::directory_iterator(at.state);
+  auto const alias =
+      "/tmp/hf-sandbox-" + std::to_string(::geteuid()) + "/" + state.path().filename().string();
+  std::filesystem::last_write_time(
+      state, std::filesystem::file_time_type::clock::now() - std::chrono::minutes(5));
+  CHECK(local_sandbox::list({}, hf::process_launcher(options)).empty());
+  CHECK(at.left() == 0);
+  CHECK_FALSE(std::filesystem::is_symlink(alias));
+}
+
+TEST_CASE("an agent whose scratch directory was replaced by a link touches nothing") {
+  places const at;
+  std::filesystem::create_directory(at.state);
+  std::filesystem::create_directory(at.base.path() + "/elsewhere");
+  ::chmod((at.base.path() + "/elsewhere").c_str(), 0755);
+  std::ofstream(at.state + "/token") << "token";
+  std::filesystem::create_directory_symlink(at.base.path() + "/elsewhere", at.scratch + "/link");
+  hf::detail::unique_fd const directory(::open(at.state.c_str(), O_RDONLY | O_DIRECTORY));
+  auto const agent = hf::locate_agent().string();
+  auto started = hf::detail::spawn_local_agent(
+      agent,
+      {agent, "--confine=private-root", "--state=" + at.state, "--scratch=" + at.scratch + "/link",
+       "--lifeline-fd=3", "--status-fd=4", "--lock-fd=5"},
+      {"PATH=/usr/bin:/bin"}, directory.get());
+  hf::detail::local_status status(std::move(started.status));
+  auto const until = std::chrono::steady_clock::now() + 30s;
+  CHECK(status.wait_until_decided(until, {}) == hf::detail::local_status::outcome::failed);
+  CHECK(status.wait_until_gone(until));
+  struct stat found {};
+  REQUIRE(::stat((at.base.path() + "/elsewhere").c_str(), &found) == 0);
+  CHECK(found.st_uid == ::geteuid());
+  CHECK((found.st_mode & 07777) == 0755);
+  CHECK(std::filesystem::is_empty(at.base.path() + "/elsewhere"));
 }
 
 TEST_CASE("starting can be cancelled and times out, and leaves nothing") {

@@ -163,7 +163,6 @@ sigset_t keeper_signals() {
 }
 
 void keep(settings const& how, int agent_fd, int log_fd, report const& status) {
-  ::signal(SIGPIPE, SIG_IGN);
   for (int const fd : {agent_fd, log_fd, how.lifeline_fd})
     ::fcntl(fd, F_SETFL, O_NONBLOCK);
   keeper self(how, agent_fd, log_fd);

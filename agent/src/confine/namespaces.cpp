@@ -17,6 +17,13 @@ namespace hf::agent::confine {
 
 namespace {
 
+[[noreturn]] void give_up_namespace(char const* step, report const& status) {
+  // Of namespaces, not of disk space: user.max_user_namespaces and its like.
+  if (errno == ENOSPC)
+    status.deny(std::string(step) + ": the limit on namespaces is reached");
+  status.give_up(step, errno);
+}
+
 void map_ids(unsigned inside, unsigned long outside_uid, unsigned long outside_gid,
              report const& status) {
   auto const write_map = [&](char const* file, unsigned long outside) {
@@ -51,7 +58,7 @@ void leave_namespaces(bool network, report const& status) {
   if (!network)
     flags |= CLONE_NEWNET;
   if (::unshare(flags) != 0)
-    status.give_up("create namespaces", errno);
+    give_up_namespace("create namespaces", status);
   map_ids(0, uid, gid, status);
   ::unshare(CLONE_NEWCGROUP);  // hides the cgroup's name; not there on every kernel
   if (!network)
@@ -62,7 +69,7 @@ void leave_namespaces(bool network, report const& status) {
 
 void leave_root_behind(report const& status) {
   if (::unshare(CLONE_NEWUSER) != 0)
-    status.give_up("create the inner user namespace", errno);
+    give_up_namespace("create the inner user namespace", status);
   map_ids(inner_id, 0, 0, status);
 }
 

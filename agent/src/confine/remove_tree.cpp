@@ -46,10 +46,39 @@ int open_writable(int parent, std::string const& name) {
   return ::openat(parent, name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 }
 
+/// The directory above may be one that others write to: no call here follows a link.
+int open_top(std::string const& path) {
+  int const flags = O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
+  int top = ::open(path.c_str(), O_RDONLY | flags);
+  if (top >= 0) {
+    ::fchmod(top, 0700);
+    return top;
+  }
+  int const named = errno == EACCES ? ::open(path.c_str(), O_PATH | flags) : -1;
+  if (named < 0)
+    return -1;
+  std::string const self = "/proc/self/fd/" + std::to_string(named);
+  if (::chmod(self.c_str(), 0700) == 0)
+    top = ::open(self.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  ::close(named);
+  return top;
+}
+
+/// Moves a directory up to `top` under a name that is free there.
+bool move_up(int directory, std::string const& name, int top, unsigned long& moved) {
+  for (;;) {
+    std::string const here = ".hf-sandbox-remove-" + std::to_string(++moved);
+    if (::renameat(directory, name.c_str(), top, here.c_str()) == 0)
+      return true;
+    if (errno != EEXIST && errno != ENOTEMPTY && errno != ENOTDIR)
+      return false;
+  }
+}
+
 }  // namespace
 
 bool remove_tree(std::string const& path) {
-  int const top = open_writable(AT_FDCWD, path);
+  int const top = open_top(path);
   if (top < 0)
     return errno == ENOENT;
   // Directories in directories move up to the top, so that no depth exhausts anything.
@@ -67,9 +96,7 @@ bool remove_tree(std::string const& path) {
           ::fchmodat(directory, inner.c_str(), 0700, 0);
           if (::unlinkat(directory, inner.c_str(), AT_REMOVEDIR) == 0)
             continue;
-          std::string const here = ".hf-sandbox-remove-" + std::to_string(++moved);
-          if (::renameat(directory, inner.c_str(), top, here.c_str()) == 0)
-            progress = true;
+          progress = move_up(directory, inner, top, moved) || progress;
         }
         ::close(directory);
       }

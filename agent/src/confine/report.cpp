@@ -13,8 +13,8 @@ constexpr int setup_failed = 70;  // EX_SOFTWARE
 
 /// What a kernel, an LSM or a container's filter answers to say "not here".
 bool means_forbidden(int error) {
-  return error == EPERM || error == EACCES || error == ENOSYS || error == ENOSPC ||
-         error == EUSERS || error == EINVAL || error == EOPNOTSUPP;
+  return error == EPERM || error == EACCES || error == ENOSYS || error == EUSERS ||
+         error == EINVAL || error == EOPNOTSUPP;
 }
 
 }  // namespace

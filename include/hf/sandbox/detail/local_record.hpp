@@ -20,7 +20,7 @@ struct local_record {
   /// Milliseconds since the epoch.
   std::int64_t created_ms = 0;
   /// The process outside that watches over the sandbox, and its start time in the kernel's words:
-  /// a number that is used again is told apart by it.
+  /// a number that is used again is told apart by it. 0: the sandbox is being started.
   pid_t keeper = 0;
   std::string keeper_start = {};
   /// Directory with all that the sandbox writes.
@@ -64,6 +64,28 @@ template <class Json = wire::json>
   } catch (typename Json::exception const&) {
     return std::nullopt;
   }
+}
+
+/// Where the directory of a sandbox has a short second name, when its own is too long for a socket.
+[[nodiscard]] inline std::string local_alias_path(std::string const& id) {
+  return "/tmp/hf-sandbox-" + std::to_string(::geteuid()) + "/" + id;
+}
+
+inline void make_local_alias(std::string const& alias, std::string const& target) {
+  for (int attempt = 0;; ++attempt) {
+    (void)open_private_directory(alias.substr(0, alias.rfind('/')), true);
+    if (::symlink(target.c_str(), alias.c_str()) == 0)
+      return;
+    // The last sandbox of another program has just taken the directory with it.
+    if (errno != ENOENT || attempt == 100)
+      throw local_error("cannot make the link " + alias, errno);
+  }
+}
+
+/// Removes a second name, and the directory around it when it was the last.
+inline void remove_local_alias(std::string const& alias) noexcept {
+  ::unlink(alias.c_str());
+  ::rmdir(alias.substr(0, alias.rfind('/')).c_str());
 }
 
 /// A process's start time as /proc says it; empty when there is no such process.

@@ -109,8 +109,8 @@ class local_sandboxes {
       // The record is a file of this user's; still, only a path of the expected name is removed.
       if (std::filesystem::path(record->scratch).filename() == scratch_name(id))
         std::filesystem::remove_all(record->scratch, ignored);
-      if (!record->alias.empty() && std::filesystem::is_symlink(record->alias, ignored))
-        std::filesystem::remove(record->alias, ignored);
+      if (record->alias == local_alias_path(id))
+        remove_local_alias(record->alias);
     }
     std::filesystem::remove_all(path_of(id), ignored);
     remove_base_if_empty();
@@ -161,7 +161,7 @@ class local_sandboxes {
     machine.id = id;
     auto const record = read_local_record<Json>(directory);
     auto token = read_file_at(directory, "token");
-    if (!record || !token) {
+    if (!record || record->keeper == 0 || !token) {
       machine.phase = phase::starting;
       machine.message = "is being started";
       return machine;
@@ -175,7 +175,7 @@ class local_sandboxes {
 
   void end_keeper(std::string const& id, int directory) const {
     auto const record = read_local_record<Json>(directory);
-    if (!record)
+    if (!record || record->keeper == 0)
       throw error(errc::conflict, "sandbox " + id + " is being started by its creator");
     unique_fd const keeper(static_cast<int>(::syscall(SYS_pidfd_open, record->keeper, 0)));
     if (!keeper || process_start_time(record->keeper) != record->keeper_start)

@@ -6,17 +6,54 @@
 #include <hf/sandbox/error.hpp>
 
 #include <fcntl.h>
+#include <poll.h>
 #include <spawn.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <chrono>
 #include <csignal>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace hf::detail {
+
+/// The first process of a start, which ends as soon as another one has taken over.
+class local_child {
+ public:
+  local_child() = default;
+  explicit local_child(pid_t pid) noexcept : pid_(pid) {}
+  local_child(local_child&& other) noexcept : pid_(std::exchange(other.pid_, 0)) {}
+  local_child& operator=(local_child&& other) noexcept {
+    std::swap(pid_, other.pid_);
+    return *this;
+  }
+  ~local_child() { end({}); }
+
+  /// Waits for its end. A program that is no agent may never come to it: at the deadline it is
+  /// killed, with all of its process group.
+  void end(std::chrono::steady_clock::time_point deadline) noexcept {
+    if (pid_ == 0)
+      return;
+    pid_t gone = 0;
+    while ((gone = ::waitpid(pid_, nullptr, WNOHANG)) == 0 || (gone < 0 && errno == EINTR)) {
+      if (std::chrono::steady_clock::now() >= deadline) {
+        ::kill(-pid_, SIGKILL);
+        while (::waitpid(pid_, nullptr, 0) < 0 && errno == EINTR) {
+        }
+        break;
+      }
+      ::poll(nullptr, 0, 1);
+    }
+    pid_ = 0;
+  }
+
+ private:
+  pid_t pid_ = 0;
+};
 
 /// What the creator holds of a sandbox that it has started.
 struct local_start {
@@ -25,6 +62,7 @@ struct local_start {
   unique_fd lifeline;
   /// Tells how the start goes; ends when the keeper is gone.
   unique_fd status;
+  local_child child = {};
 };
 
 /// Descriptors of a started agent, beside 0 (nothing), 1 (nothing) and 2 (the status pipe).
@@ -33,9 +71,9 @@ inline constexpr int spawned_status_fd = 4;
 inline constexpr int spawned_lock_fd = 5;
 
 /// Starts a program in a session of its own with these arguments and exactly this environment, and
-/// with the three descriptors; waits for the started process, which leaves its work to another one.
+/// with the three descriptors.
 ///
-/// Uses posix_spawn, which is safe in a program with many threads, and leaves no child behind.
+/// Uses posix_spawn, which is safe in a program with many threads.
 template <class = void>
 local_start spawn_local_agent(std::string const& program, std::vector<std::string> const& arguments,
                               std::vector<std::string> const& environment, int lock_fd) {
@@ -104,8 +142,7 @@ local_start spawn_local_agent(std::string const& program, std::vector<std::strin
   if (int const number = ::posix_spawn(&child, program.c_str(), &plan.actions, &plan.attributes,
                                        argv.data(), envp.data()))
     throw local_error("cannot start the agent " + program, number);
-  while (::waitpid(child, nullptr, 0) < 0 && errno == EINTR) {
-  }
+  started.child = local_child(child);
   return started;
 }
 

@@ -63,7 +63,7 @@ class local_undo {
       if (!scratch_.empty())
         std::filesystem::remove_all(scratch_, ignored);
       if (!alias_.empty())
-        std::filesystem::remove(alias_, ignored);
+        remove_local_alias(alias_);
       std::filesystem::remove_all(sandboxes_.path_of(id_), ignored);
       sandboxes_.remove_base_if_empty();
       id_.clear();
@@ -90,28 +90,20 @@ struct local_beginning {
   local_undo<Json> undo;
 };
 
-/// Makes the directory for all that a sandbox writes; returns its path.
+/// Path of the directory for all that a sandbox writes.
 template <class Json = wire::json>
-[[nodiscard]] std::string make_local_scratch(std::string const& id, std::string base) {
+[[nodiscard]] std::string local_scratch_path(std::string const& id, std::string base) {
   char const* const temporary = std::getenv("TMPDIR");
   if (base.empty())
     base = temporary != nullptr && *temporary == '/' ? temporary : "/var/tmp";
-  std::string const path =
-      std::filesystem::absolute(base).lexically_normal() / local_sandboxes<Json>::scratch_name(id);
-  if (::mkdir(path.c_str(), 0700) != 0)
-    throw local_error("cannot make the directory " + path, errno);
-  return path;
+  return std::filesystem::absolute(base).lexically_normal() /
+         local_sandboxes<Json>::scratch_name(id);
 }
 
-/// Makes a short second name in /tmp for a sandbox's directory; returns its path.
 template <class = void>
-[[nodiscard]] std::string make_local_alias(std::string const& id, std::string const& target) {
-  std::string const base = "/tmp/hf-sandbox-" + std::to_string(::geteuid());
-  (void)open_private_directory(base, true);
-  std::string alias = base + "/" + id;
-  if (::symlink(target.c_str(), alias.c_str()) != 0)
-    throw local_error("cannot make the link " + alias, errno);
-  return alias;
+void make_local_scratch(std::string const& path) {
+  if (::mkdir(path.c_str(), 0700) != 0)
+    throw local_error("cannot make the directory " + path, errno);
 }
 
 template <class = void>
@@ -132,6 +124,8 @@ template <class = void>
                                      "--lock-fd=" + std::to_string(spawned_lock_fd)};
   if (!record.alias.empty())
     arguments.push_back("--state-alias=" + record.alias);
+  if (char const* const home = std::getenv("HOME"); home != nullptr && *home == '/')
+    arguments.push_back("--home=" + std::string(home));
   if (what.timeout)
     arguments.push_back("--lifetime=" + std::to_string(what.timeout->count()));
   if (remove_base)
@@ -160,8 +154,9 @@ template <class Json>
                            isolation_remedy(level),
                        "confine", log);
   if (result == outcome::failed)
-    throw launch_error(errc::launch_failed, "the agent could not be started: " + status.reason(),
-                       "confine", log);
+    throw launch_error(
+        status.reason().ends_with("No space left on device") ? errc::no_space : errc::launch_failed,
+        "the agent could not be started: " + status.reason(), "confine", log);
   if (result == outcome::running && stop.stop_requested())
     throw error(errc::cancelled, "starting the sandbox was cancelled");
   if (result == outcome::running)
@@ -187,28 +182,37 @@ template <class Json>
   std::string const id = random_hex(12);
   std::string token = random_hex(32);
   std::string const state = sandboxes.path_of(id);
-  unique_fd const directory = sandboxes.make(id);
   local_undo<Json> undo(sandboxes, id);
-  if (!try_lock_directory(directory.get()))
-    throw local_error("cannot lock " + state, EWOULDBLOCK);
+  unique_fd const directory = sandboxes.make(id);
+  lock_directory(directory.get(), state);
   local_record record;
   record.labels = local_labels(what);
   record.isolation = to_string(how.isolation);
   record.created_ms = std::chrono::duration_cast<std::chrono::milliseconds>(
                           std::chrono::system_clock::now().time_since_epoch())
                           .count();
-  write_file_at(directory.get(), "token", token);
-  record.scratch = make_local_scratch<Json>(id, how.scratch_directory.string());
-  undo.owns_scratch(record.scratch);
+  record.scratch = local_scratch_path<Json>(id, how.scratch_directory.string());
   if (sandboxes.needs_alias(id))
-    undo.owns_alias(record.alias = make_local_alias(id, state));
+    record.alias = local_alias_path(id);
+  // Before there is anything to remember: should this program be killed, others clear it away.
+  write_local_record(directory.get(), record);
+  write_file_at(directory.get(), "token", token);
+  make_local_scratch(record.scratch);
+  undo.owns_scratch(record.scratch);
+  if (!record.alias.empty()) {
+    undo.owns_alias(record.alias);
+    make_local_alias(record.alias, state);
+  }
 
   auto started = spawn_local_agent(
       agent, local_arguments(agent, how.isolation, state, record, what, sandboxes.owns_base()),
       local_environment(what), directory.get());
   auto const status = std::make_shared<local_status>(std::move(started.status));
   undo.owns_process(std::move(started.lifeline), status);
-  if (status->wait_until_decided(deadline, what.stop) != local_status::outcome::ready)
+  bool const ready =
+      status->wait_until_decided(deadline, what.stop) == local_status::outcome::ready;
+  started.child.end(ready ? deadline : local_status::clock::now() + std::chrono::seconds(1));
+  if (!ready)
     throw_local_failure(*status, undo, how.isolation, what.stop);
   record.keeper = status->keeper();
   record.keeper_start = process_start_time(record.keeper);

@@ -54,21 +54,27 @@ template <class = void>
     throw error(errc::permission_denied,
                 path +
                     " belongs to another user or is open to others; it must be this user's "
-                    "with mode 0700");
+                    "with mode 0700, or state_directory another one");
   return directory;
 }
 
-/// Where the sandboxes of this user have their state: `$XDG_RUNTIME_DIR`, when that is a directory
-/// of this user, else `/tmp`, with `/hf-sandbox-<uid>`.
+/// `$XDG_RUNTIME_DIR`, when that is a directory of this user, else empty: programs that run as root
+/// may have got the variable of the user who called them.
 template <class = void>
-[[nodiscard]] std::string default_state_directory() {
-  std::string base = "/tmp";
+[[nodiscard]] std::string own_runtime_directory() {
   struct stat found {};
   if (char const* const runtime = std::getenv("XDG_RUNTIME_DIR");
       runtime != nullptr && *runtime == '/' && ::stat(runtime, &found) == 0 &&
       S_ISDIR(found.st_mode) && found.st_uid == ::geteuid())
-    base = runtime;
-  return base + "/hf-sandbox-" + std::to_string(::geteuid());
+    return runtime;
+  return {};
+}
+
+/// Where the sandboxes of this user have their state: the user's own runtime directory, else
+/// `/tmp`, with `/hf-sandbox-<uid>`.
+[[nodiscard]] inline std::string default_state_directory() {
+  auto const runtime = own_runtime_directory();
+  return (runtime.empty() ? "/tmp" : runtime) + "/hf-sandbox-" + std::to_string(::geteuid());
 }
 
 /// Whether a text has the form of a local sandbox's id: 24 hexadecimal digits.
@@ -120,6 +126,14 @@ void write_file_at(int directory, std::string const& name, std::string_view cont
 /// sandbox's keeper, from before its start to its end, and ends with it however it ends.
 [[nodiscard]] inline bool try_lock_directory(int directory) noexcept {
   return ::flock(directory, LOCK_EX | LOCK_NB) == 0;
+}
+
+/// Takes it for a sandbox that is being made; waits for those who only look whether somebody has
+/// it.
+inline void lock_directory(int directory, std::string const& path) {
+  while (::flock(directory, LOCK_EX) != 0)
+    if (errno != EINTR)
+      throw local_error("cannot lock " + path, errno);
 }
 
 /// The ids that have a directory below this one.

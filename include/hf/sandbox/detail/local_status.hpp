@@ -12,6 +12,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <utility>
@@ -77,13 +78,17 @@ class local_status {
   [[nodiscard]] pid_t keeper() const noexcept { return keeper_; }
   /// Why it was denied or failed.
   [[nodiscard]] std::string const& reason() const noexcept { return reason_; }
-  /// The last lines that the agent printed, as far as they came.
+  /// The last lines that the agent printed, as far as they came; no more than 32 KiB.
   [[nodiscard]] std::string const& log() const noexcept { return log_; }
 
  private:
+  static constexpr std::size_t kept_log = 16 * 1024;
+  static constexpr std::size_t longest_line = 64 * 1024;
+
   void read() {
     char buffer[4096];
-    for (;;) {
+    // Not without end: a program that is no agent may print faster than it is read.
+    for (int left = 64; left > 0; --left) {
       auto const n = ::read(pipe_.get(), buffer, sizeof buffer);
       if (n < 0 && errno == EINTR)
         continue;
@@ -103,13 +108,21 @@ class local_status {
   void take_lines() {
     while (!in_log_) {
       auto const end = text_.find('\n');
-      if (end == std::string::npos)
+      if (end == std::string::npos && text_.size() < longest_line)
         return;
+      if (end == std::string::npos)
+        break;
       take_line(text_.substr(0, end));
       text_.erase(0, end + 1);
     }
-    log_ += text_;
+    remember(text_);
     text_.clear();
+  }
+
+  void remember(std::string const& text) {
+    log_ += text;
+    if (log_.size() > 2 * kept_log)
+      log_.erase(0, log_.size() - kept_log);
   }
 
   void take_line(std::string const& line) {
@@ -129,7 +142,7 @@ class local_status {
       if (outcome_ == outcome::running)
         outcome_ = outcome::ended;
     } else {
-      log_ += line + "\n";  // the program printed something that is not of this protocol
+      remember(line + "\n");  // the program printed something that is not of this protocol
     }
   }
 
