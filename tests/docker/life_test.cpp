@@ -5,13 +5,22 @@
 
 #include <catch2/catch_test_macros.hpp>
 
+#include <filesystem>
 #include <iostream>
-#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
 
 using namespace hf::testing_support;
+
+namespace {
+
+/// The directory of this machine that a container has its socket in.
+std::filesystem::path directory_of(nlohmann::json const& description) {
+  return hf::detail::docker::socket_mount_of(description).parent_path();
+}
+
+}  // namespace
 
 TEST_CASE("terminate removes the container, its anonymous volumes and its directory") {
   docker_test test;
@@ -42,12 +51,10 @@ TEST_CASE("terminate removes the container, its anonymous volumes and its direct
     sb.write_file("/data/x", "y");
     std::string volume;
     auto const description = probe.inspect(sb.id());
-    std::filesystem::path directory;
     for (auto const& mount : description.at("Mounts"))
       if (mount.at("Type") == "volume")
         volume = mount.at("Name");
-      else if (mount.at("Destination") == "/.hf-sandbox/run")
-        directory = std::filesystem::path(mount.at("Source").get<std::string>()).parent_path();
+    auto const directory = directory_of(description);
     REQUIRE_FALSE(volume.empty());
     CHECK(probe.call("GET", "/volumes/" + volume).first == 200);
     CHECK(std::filesystem::exists(directory));
@@ -62,7 +69,7 @@ TEST_CASE("terminate removes the container, its anonymous volumes and its direct
 TEST_CASE("a container whose creator is gone ends itself by its idle timeout") {
   docker_test test;
   auto options = test.options();
-  options.idle_timeout = std::chrono::seconds(1);
+  options.idle_timeout = std::chrono::seconds(4);
   std::string id;
   {
     // As good as killed: nothing of it runs at the end.
@@ -70,8 +77,14 @@ TEST_CASE("a container whose creator is gone ends itself by its idle timeout") {
     auto launcher = test.launcher();
     id = launcher.launch(transport, options).id;
   }
-  CHECK(test.probe().exists(id));
+  auto const directory = directory_of(test.probe().inspect(id));
+  CHECK(std::filesystem::exists(directory));
   CHECK(eventually([&] { return !test.probe().exists(id); }));
+  // What is left on this machine goes with a list, once it is older than any start.
+  std::filesystem::last_write_time(
+      directory, std::filesystem::file_time_type::clock::now() - std::chrono::minutes(5));
+  static_cast<void>(docker_sandbox::list({}, test.launcher()));
+  CHECK_FALSE(std::filesystem::exists(directory));
 }
 
 TEST_CASE("a container lives no longer than its timeout, whatever it does") {

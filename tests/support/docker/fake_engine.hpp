@@ -12,7 +12,9 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstdint>
 #include <cstdio>
+#include <ctime>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -49,6 +51,8 @@ class fake_engine {
     bool running = false;
     bool ended = false;
     int listener = -1;
+    /// Seconds since the epoch.
+    std::int64_t created_at = std::time(nullptr);
   };
 
   struct state {
@@ -165,7 +169,10 @@ class fake_engine {
       for (auto const& [name, c] : state_->containers)
         list.push_back({{"Id", c.id},
                         {"Labels", c.body.at("Labels")},
-                        {"State", c.running ? "running" : "created"}});
+                        {"State", c.running ? "running"
+                                  : c.ended ? "exited"
+                                            : "created"},
+                        {"Created", c.created_at}});
       return reply(200, list);
     }
     std::string const prefix = "/containers/";
@@ -202,7 +209,10 @@ class fake_engine {
     // Different in the first twelve digits, as real ones are.
     std::string id(number);
     std::swap_ranges(id.begin(), id.begin() + 4, id.end() - 4);
-    state_->containers[name] = {id, body, {}, false, false, -1};
+    container made;
+    made.id = id;
+    made.body = body;
+    state_->containers[name] = std::move(made);
     return reply(201, {{"Id", id}, {"Warnings", json::array()}});
   }
 

@@ -4,10 +4,14 @@
 
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators.hpp>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
 #include <string>
 #include <vector>
 
@@ -293,14 +297,12 @@ TEST_CASE("docker launch: the engine's API version is spoken, but none newer tha
 TEST_CASE("docker launch: only sandboxes are looked at and ended") {
   runtime_directory runtime;
   fake_engine engine;
-  engine->containers["database"] = {std::string(64, 'd'),
-                                    {{"Labels", fake_engine::json::object()},
-                                     {"Env", fake_engine::json::array()},
-                                     {"HostConfig", {{"Mounts", fake_engine::json::array()}}}},
-                                    {},
-                                    true,
-                                    false,
-                                    -1};
+  auto& database = engine->containers["database"];
+  database.id = std::string(64, 'd');
+  database.body = {{"Labels", fake_engine::json::object()},
+                   {"Env", fake_engine::json::array()},
+                   {"HostConfig", {{"Mounts", fake_engine::json::array()}}}};
+  database.running = true;
   hf::docker_launcher launcher(settings());
   CHECK(launcher.list(engine, {}).empty());
   CHECK_THROWS_AS(launcher.inspect(engine, "database"), hf::error);
@@ -328,6 +330,82 @@ TEST_CASE("docker launch: directories of containers that are gone are swept up")
   CHECK(runtime.left().size() == 1);
   launcher.stop(engine, machine.id);
   CHECK(runtime.left().empty());
+}
+
+TEST_CASE("docker launch: the first launch of a program sweeps as well") {
+  runtime_directory runtime;
+  fake_engine engine;
+  static_cast<void>(hf::docker_launcher(settings()).launch(engine, plain()));
+  engine->containers.clear();
+  REQUIRE(runtime.left().size() == 1);
+  auto const lost = runtime.left()[0];
+  fs::last_write_time(lost, fs::file_time_type::clock::now() - std::chrono::minutes(5));
+  hf::docker_launcher launcher(settings());
+  auto const machine = launcher.launch(engine, plain());
+  CHECK_FALSE(fs::exists(lost));
+  CHECK(runtime.left().size() == 1);
+  launcher.stop(engine, machine.id);
+}
+
+TEST_CASE("docker launch: a sandbox that ended long ago and was never removed goes with a list") {
+  runtime_directory runtime;
+  fake_engine engine;
+  hf::docker_launcher launcher(settings());
+  auto const machine = launcher.launch(engine, plain());
+  auto& container = engine->containers.begin()->second;
+  container.running = false;
+  container.ended = true;
+  // Somebody may be reading its log.
+  CHECK(launcher.list(engine, {}).empty());
+  CHECK(engine->containers.size() == 1);
+  container.created_at -= 3600;
+  CHECK(launcher.list(engine, {{"another", "label"}}).empty());
+  CHECK(engine->containers.empty());
+  launcher.stop(engine, machine.id);
+}
+
+TEST_CASE("docker socket: a runtime directory of another user's is not used") {
+  if (::geteuid() != 0)
+    SKIP("needs root to give a directory away");
+  runtime_directory runtime;
+  CHECK(hf::detail::docker::socket_directory_base() == runtime.path / "hf-sandbox-docker");
+  REQUIRE(::chown(runtime.path.c_str(), 61007, 61007) == 0);
+  CHECK(hf::detail::docker::socket_directory_base() == "/tmp/hf-sandbox-docker-0");
+}
+
+TEST_CASE("docker socket: a file is put in place of what lies there, not through it") {
+  using hf::detail::docker::socket_directory;
+  runtime_directory runtime;
+  auto directory = socket_directory::make(runtime.path / "base", "one");
+  auto const inside = fs::path(directory.mount_source()) / "env";
+  std::ofstream(runtime.path / "mine") << "mine";
+  fs::create_symlink(runtime.path / "mine", inside);
+  auto const before = ::umask(0077);
+  directory.put("env", "A=B");
+  ::umask(before);
+  CHECK(hf::detail::docker::read_text_file(runtime.path / "mine") == "mine");
+  CHECK(hf::detail::docker::read_text_file(inside) == "A=B");
+  // Whoever the image's user is.
+  CHECK((fs::status(inside).permissions() & fs::perms::others_read) != fs::perms::none);
+  directory.remove();
+}
+
+TEST_CASE("docker socket: a listener that takes no connection does not block") {
+  using hf::detail::docker::socket_directory;
+  runtime_directory runtime;
+  auto directory = socket_directory::make(runtime.path / "base", "one");
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  auto const path = directory.mount_source() + "/agent.sock";
+  path.copy(address.sun_path, sizeof address.sun_path - 1);
+  hf::detail::unique_fd const listener(::socket(AF_UNIX, SOCK_STREAM, 0));
+  REQUIRE(::bind(listener.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) == 0);
+  auto const socket = directory.open_socket();
+  CHECK_FALSE(hf::detail::docker::is_listening(socket));
+  REQUIRE(::listen(listener.get(), 0) == 0);
+  for (int i = 0; i < 4; ++i)
+    CHECK(hf::detail::docker::is_listening(socket));
+  directory.remove();
 }
 
 TEST_CASE("docker socket: what code inside put in the socket's place is not followed") {

@@ -22,7 +22,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <fstream>
 #include <map>
 #include <memory>
 #include <optional>
@@ -124,14 +123,7 @@ class launch_attempt {
     return out;
   }
 
-  void write_secrets() {
-    auto const path = plan_.socket_mount + "/env";
-    std::ofstream file(path, std::ios::binary);
-    file << secrets_text();
-    file.close();
-    if (!file)
-      throw launch_error(errc::io_error, "cannot write " + path, "create", "");
-  }
+  void write_secrets() { held_->directory.put("env", secrets_text()); }
 
   void progress(std::string const& line) const {
     if (options_.on_progress)

@@ -18,6 +18,7 @@
 
 #include <sys/stat.h>
 
+#include <chrono>
 #include <filesystem>
 #include <map>
 #include <string>
@@ -89,6 +90,7 @@ template <class Json>
     secrets["HF_TOKEN"] = hub::require_token("", hub::process_environment());
 
   auto const agent = locate_agent(all.options().agent);
+  all.sweep_once(transport, {std::chrono::steady_clock::now() + o.start_timeout, o.stop});
   // At most: mounts do not work, then sockets do not, then what is left has to.
   for (int left = 2;; --left) {
     auto const way = best_way(all, transport, o, agent.string());

@@ -25,6 +25,7 @@
 #include <atomic>
 #include <cerrno>
 #include <chrono>
+#include <cstdint>
 #include <ctime>
 #include <map>
 #include <memory>
@@ -92,10 +93,8 @@ class machines {
     json labels = json::array({"hf-sandbox=1"});
     for (auto const& [key, value] : filter)
       labels.push_back(key + "=" + value);
-    json const filters{{"label", labels},
-                       {"status", {"created", "running", "paused", "restarting"}}};
     std::vector<instance> out;
-    for (auto const& entry : containers(transport, filters)) {
+    for (auto const& entry : containers(transport, json{{"label", labels}})) {
       instance machine;
       machine.id = text_at(entry, "/Id");
       machine.phase = phase_of(text_at(entry, "/State"));
@@ -109,6 +108,8 @@ class machines {
       }
       if (matches)
         out.push_back(std::move(machine));
+      else if (is_left_over(entry))
+        remove_quietly(transport, machine.id);
     }
     if (filter.empty())
       sweep(transport);
@@ -185,8 +186,19 @@ class machines {
   /// A name for the directory of a container of this engine: other engines' are left alone.
   std::string directory_name(std::string const& nonce) { return engine_key() + "-" + nonce; }
 
+  /// `sweep`, at the first call only and without errors.
+  void sweep_once(http::transport_ref transport, engine_call const& limits) {
+    if (swept_.exchange(true))
+      return;
+    try {
+      sweep(transport, limits);
+    } catch (error const&) {
+      // Whoever goes on with this engine will hear of it.
+    }
+  }
+
   /// Removes the directories of containers that are gone and whose creators did not live to do so.
-  void sweep(http::transport_ref transport) {
+  void sweep(http::transport_ref transport, engine_call const& limits = {}) {
     namespace fs = std::filesystem;
     std::error_code failed;
     std::vector<fs::path> candidates;
@@ -195,18 +207,20 @@ class machines {
          !failed && it != fs::directory_iterator(); it.increment(failed)) {
       auto const& path = it->path();
       struct stat info {};
+      // Not in use now: if it has a container, the engine knows that already.
       if (path.filename().string().starts_with(prefix) && ::lstat(path.c_str(), &info) == 0 &&
-          info.st_uid == ::geteuid() && std::time(nullptr) - info.st_mtime > 60)
+          info.st_uid == ::geteuid() && std::time(nullptr) - info.st_mtime > 60 &&
+          !socket_directory::in_use(path))
         candidates.push_back(path);
     }
     if (candidates.empty())
       return;
     std::set<std::string> alive;
-    for (auto const& entry : containers(transport, json{{"label", {"hf-sandbox=1"}}}))
+    for (auto const& entry : containers(transport, json{{"label", {"hf-sandbox=1"}}}, limits))
       alive.insert(text_at(entry, "/Labels/hf-sandbox-nonce"));
     for (auto const& path : candidates) {
       auto const nonce = path.filename().string().substr(prefix.size());
-      if (alive.count(nonce) == 0 && !socket_directory::in_use(path))
+      if (alive.count(nonce) == 0)
         fs::remove_all(path, failed);
     }
   }
@@ -223,10 +237,29 @@ class machines {
 
   std::string engine_key() { return sha256_hex(engine().address().name).substr(0, 8); }
 
-  json containers(http::transport_ref transport, json const& filters) {
+  /// Whether a container is a sandbox that ended a while ago and was not removed: its creator was
+  /// killed while it read the log of a failed start. All others are removed by the engine.
+  static bool is_left_over(json const& entry) {
+    auto const created = entry.value("Created", json());
+    return is_sandbox(labels_of(entry.value("Labels", json()))) &&
+           text_at(entry, "/State") == "exited" && created.is_number_integer() &&
+           std::time(nullptr) - created.get<std::int64_t>() > 600;
+  }
+
+  void remove_quietly(http::transport_ref transport, std::string const& id) noexcept {
+    try {
+      remove(transport, id);
+    } catch (...) {
+      // The next one that lists tries again.
+    }
+  }
+
+  json containers(http::transport_ref transport, json const& filters,
+                  engine_call const& limits = {}) {
     auto const answer = engine().call_idempotent(
         transport, "GET",
-        "/containers/json" + http::encode_query({{"all", "1"}, {"filters", filters.dump()}}), {});
+        "/containers/json" + http::encode_query({{"all", "1"}, {"filters", filters.dump()}}),
+        limits);
     if (answer.status >= 400)
       throw engine_answer_error("list containers", answer);
     auto out = engine_json<json>("list containers", answer);
@@ -235,7 +268,7 @@ class machines {
 
   /// Whether a mount's source is a directory that a launcher of this user has made.
   static bool is_ours(std::filesystem::path const& mount) {
-    return mount.filename() == "run" &&
+    return mount.filename() == "run" && mount == mount.lexically_normal() &&
            mount.parent_path().parent_path() == socket_directory_base();
   }
 
@@ -283,6 +316,7 @@ class machines {
   docker_options options_;
   std::atomic<bool> mounts_work_{true};
   std::atomic<bool> sockets_work_{true};
+  std::atomic<bool> swept_{false};
   std::mutex mutex_;
   std::unique_ptr<docker::engine<json>> engine_;
   std::map<std::string, std::shared_ptr<held_socket>> held_;

@@ -1,6 +1,7 @@
 #ifndef HF_SANDBOX_DOCKER_SOCKET_DIRECTORY_HPP
 #define HF_SANDBOX_DOCKER_SOCKET_DIRECTORY_HPP
 
+#include <hf/sandbox/detail/local_state.hpp>
 #include <hf/sandbox/detail/unique_fd.hpp>
 #include <hf/sandbox/error.hpp>
 
@@ -22,14 +23,19 @@
 
 namespace hf::detail::docker {
 
-/// Whether something listens at a socket that is held open by name only.
+/// Whether something listens at a socket that is held open by name only. Does not block, also when
+/// code inside listens there and takes no connection.
 [[nodiscard]] inline bool is_listening(unique_fd const& socket) {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
   std::snprintf(address.sun_path, sizeof address.sun_path, "/proc/self/fd/%d", socket.get());
   unique_fd const probe(::socket(AF_UNIX, SOCK_STREAM, 0));
-  return probe &&
-         ::connect(probe.get(), reinterpret_cast<sockaddr const*>(&address), sizeof address) == 0;
+  if (!probe)
+    return false;
+  ::fcntl(probe.get(), F_SETFD, FD_CLOEXEC);
+  ::fcntl(probe.get(), F_SETFL, O_NONBLOCK);
+  return ::connect(probe.get(), reinterpret_cast<sockaddr const*>(&address), sizeof address) == 0 ||
+         errno == EAGAIN;
 }
 
 /// Whether sockets in shared directories can be had on this platform at all: it takes descriptors
@@ -41,10 +47,11 @@ inline constexpr bool socket_directories = false;
 #endif
 
 /// The directory that holds the socket directories of this user:
-/// `$XDG_RUNTIME_DIR/hf-sandbox-docker`, else `/tmp/hf-sandbox-docker-<uid>`.
+/// `$XDG_RUNTIME_DIR/hf-sandbox-docker`, when that is this user's, else
+/// `/tmp/hf-sandbox-docker-<uid>`.
 [[nodiscard]] inline std::filesystem::path socket_directory_base() {
-  if (char const* const run = std::getenv("XDG_RUNTIME_DIR"); run != nullptr && *run == '/')
-    return std::filesystem::path(run) / "hf-sandbox-docker";
+  if (auto const runtime = own_runtime_directory(); !runtime.empty())
+    return std::filesystem::path(runtime) / "hf-sandbox-docker";
   return "/tmp/hf-sandbox-docker-" + std::to_string(::geteuid());
 }
 
@@ -121,6 +128,26 @@ class socket_directory {
 #else
     return {};
 #endif
+  }
+
+  /// Puts a file into the shared sub-directory that every user in the container can read. Nothing
+  /// that lies there under this name is written through.
+  void put(char const* name, std::string_view content) const {
+    auto const path = std::filesystem::path(mount_source()) / name;
+    ::unlink(path.c_str());
+    unique_fd const file(
+        ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0444));
+    // Not subject to the umask.
+    if (!file || ::fchmod(file.get(), 0444) != 0)
+      fail("make", path);
+    while (!content.empty()) {
+      auto const n = ::write(file.get(), content.data(), content.size());
+      if (n < 0 && errno == EINTR)
+        continue;
+      if (n < 0)
+        fail("write", path);
+      content.remove_prefix(static_cast<std::size_t>(n));
+    }
   }
 
   /// Removes it and what is in it. What code in the container has put there as another user can
