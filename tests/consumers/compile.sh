@@ -117,14 +117,17 @@ case $check in
     ;;
 
   libcxx)
+    # A compiler with the library of its own version, else what plain clang++ has.
     compiler=""
     for version in 20 19 18 17 16 15 14; do
-      if command -v "clang++-$version" >/dev/null &&
-        echo '#include <version>' | "clang++-$version" -std=c++20 -stdlib=libc++ -fsyntax-only -x c++ - 2>/dev/null; then
+      if command -v "clang++-$version" >/dev/null && [ -e "/usr/lib/llvm-$version/include/c++/v1/version" ]; then
         compiler=clang++-$version
         break
       fi
     done
+    if [ -z "$compiler" ] && echo '#include <version>' | clang++ -std=c++20 -stdlib=libc++ -fsyntax-only -x c++ - 2>/dev/null; then
+      compiler=clang++
+    fi
     [ -n "$compiler" ] || skip "no clang with libc++ is installed"
     echo "$compiler"
     "$compiler" -std=c++20 -stdlib=libc++ "${warnings[@]}" -fsyntax-only -I"$include" "$here/program.cpp"
