@@ -14,6 +14,7 @@ namespace hf {
 /// Where a job gets its agent from. The digest is checked inside the job before anything runs.
 class agent_source {
  public:
+  /// The four ways.
   enum class kind { official, url, volume, inline_bytes };
 
   /// Published digest of the public binary 0.7.0 (bucket huggingface/sbx-server).
@@ -66,6 +67,7 @@ class agent_source {
     return out;
   }
 
+  /// Which way it is.
   [[nodiscard]] kind what() const noexcept { return kind_; }
   /// URL of `url`.
   [[nodiscard]] std::string const& location() const noexcept { return url_; }

@@ -50,6 +50,7 @@ class agent_client {
   agent_client(agent_client const&) = delete;
   agent_client& operator=(agent_client const&) = delete;
 
+  /// Where the agent is, and what its requests carry.
   [[nodiscard]] hf::endpoint const& endpoint() const noexcept { return endpoint_; }
 
   /// The agent's instance id as far as it is known; empty for agents without operation ids.

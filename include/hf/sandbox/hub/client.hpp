@@ -36,6 +36,7 @@ struct settings {
 struct api_call {
   /// What it does, for error texts: "start the job".
   std::string doing = {};
+  /// The HTTP method.
   std::string method = "GET";
   /// Path and query below the endpoint, or an absolute URL of the same origin.
   std::string target = {};
@@ -43,6 +44,7 @@ struct api_call {
   std::optional<nlohmann::json> body = {};
   /// Doing it twice is harmless: transient failures are repeated.
   bool repeatable = true;
+  /// Cancels the call (`errc::cancelled`).
   stop_token stop = {};
   /// By when the call and its repetitions have to be over.
   std::optional<std::chrono::steady_clock::time_point> deadline = {};
@@ -56,12 +58,16 @@ struct api_call {
 template <class Json>
 class basic_client {
  public:
+  /// With these settings.
   explicit basic_client(hub::settings how = {}) : settings_(std::move(how)) {}
 
+  /// The settings.
   [[nodiscard]] hub::settings const& settings() const noexcept { return settings_; }
+  /// The Hub's base URL, without a slash at its end.
   [[nodiscard]] std::string endpoint() const {
     return endpoint_url(settings_.endpoint, settings_.env);
   }
+  /// The token as it is now. `errc::unauthenticated` when there is none.
   [[nodiscard]] std::string token() const { return require_token(settings_.token, settings_.env); }
 
   /// The request for a call, with credentials. Throws `errc::offline`, `errc::unauthenticated`, and
@@ -118,6 +124,7 @@ class basic_client {
     return parse_json(call.doing, perform(through, call));
   }
 
+  /// The answer's body as JSON; `errc::protocol_error` when it is not.
   [[nodiscard]] static Json parse_json(std::string const& doing, http::response const& answer) {
     auto json = Json::parse(answer.body, nullptr, false);
     if (json.is_discarded()) {

@@ -15,7 +15,9 @@ namespace hf::hub {
 
 /// Who owns or started a job.
 struct job_party {
+  /// The account's id.
   std::string id = {};
+  /// Its name.
   std::string name = {};
   /// "user" or "org".
   std::string type = {};
@@ -23,18 +25,27 @@ struct job_party {
 
 /// A job as the Hub shows it (JobInfo); absent texts are empty.
 struct job_info {
+  /// The job's id.
   std::string id = {};
-  /// ISO 8601 times.
+  /// When it was asked for, in ISO 8601, as the two below.
   std::string created_at = {};
+  /// When it began to run.
   std::string started_at = {};
+  /// When it ended.
   std::string finished_at = {};
-  /// One of the two is set.
+  /// Its container image; empty: it runs a Space.
   std::string docker_image = {};
+  /// The Space that it runs; empty: it runs an image.
   std::string space_id = {};
+  /// The program and its first arguments.
   std::vector<std::string> command = {};
+  /// Further arguments.
   std::vector<std::string> arguments = {};
+  /// Environment variables, without the secrets.
   std::map<std::string, std::string> environment = {};
+  /// The hardware's name.
   std::string flavor = {};
+  /// Labels to find the job by.
   std::map<std::string, std::string> labels = {};
   /// `SCHEDULING`, `RUNNING`, `UPDATING`, `COMPLETED`, `CANCELED`, `ERROR` or `DELETED`.
   std::string stage = {};
@@ -42,7 +53,9 @@ struct job_info {
   std::string message = {};
   /// Where the Jobs proxy serves the exposed ports.
   std::vector<std::string> expose_urls = {};
+  /// Who pays for it.
   job_party owner = {};
+  /// Who started it.
   job_party initiator = {};
 
   /// Whether it will not run (any more).
@@ -132,19 +145,30 @@ template <class Json>
 
 /// One second of a job's resource use.
 struct job_metrics {
+  /// One accelerator.
   struct gpu {
+    /// Share of the time that it was busy, in percent.
     double utilization = 0;
+    /// Its memory in use.
     double memory_used_bytes = 0;
+    /// All of its memory.
     double memory_total_bytes = 0;
   };
+  /// CPU use in percent, as the Hub counts it.
   double cpu_usage_pct = 0;
+  /// CPU that the job may use, in thousandths of a core.
   double cpu_millicores = 0;
+  /// Memory in use.
   double memory_used_bytes = 0;
+  /// Memory that the job may use.
   double memory_total_bytes = 0;
+  /// Network traffic per second that came in, in the Hub's unit.
   double rx_bps = 0;
+  /// The same that went out.
   double tx_bps = 0;
   /// By the device's id.
   std::map<std::string, gpu> gpus = {};
+  /// Which of a job's machines it is about.
   std::string replica = {};
 };
 
@@ -175,11 +199,15 @@ template <class Json>
 struct hardware {
   /// What goes into `launch_options::flavor`.
   std::string name = {};
+  /// The same for people.
   std::string pretty_name = {};
+  /// Number of CPUs, as a text for people.
   std::string cpu = {};
+  /// Memory, as a text for people.
   std::string ram = {};
   /// The accelerator's model; empty: none.
   std::string accelerator = {};
+  /// Price of one unit in US dollars.
   double unit_cost_usd = 0;
   /// What the cost is for, for instance "minute".
   std::string unit_label = {};

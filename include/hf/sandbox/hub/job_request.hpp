@@ -19,15 +19,23 @@ namespace hf::hub {
 
 /// What job to start (the body of `POST /api/jobs/{namespace}`).
 struct job_request {
+  /// The program and its first arguments.
   std::vector<std::string> command = {};
+  /// Further arguments.
   std::vector<std::string> arguments = {};
+  /// Environment variables that the Hub shows.
   std::map<std::string, std::string> environment = {};
+  /// Environment variables that it does not show.
   std::map<std::string, std::string> secrets = {};
+  /// The hardware's name.
   std::string flavor = "cpu-basic";
   /// A container image, or a Space ("hf.co/spaces/<id>").
   std::string image = {};
+  /// Longest life; nothing: the Hub's default.
   std::optional<std::chrono::seconds> timeout = {};
+  /// Labels to find the job by.
   std::map<std::string, std::string> labels = {};
+  /// What is mounted.
   std::vector<volume> volumes = {};
   /// Ports that the Jobs proxy serves.
   std::vector<std::uint16_t> expose = {};

@@ -24,11 +24,13 @@ namespace hf::hub {
 struct identity {
   /// The default namespace.
   std::string name = {};
+  /// The account's id.
   std::string id = {};
 };
 
 /// How long a call may take and how it is cancelled.
 struct call_limits {
+  /// Cancels the call (`errc::cancelled`).
   stop_token stop = {};
   /// By when the call and its repetitions have to be over; nothing: no total limit.
   std::optional<std::chrono::steady_clock::time_point> deadline = {};
@@ -39,9 +41,11 @@ struct call_limits {
 template <class Json>
 class basic_jobs {
  public:
+  /// Through this client of the Hub.
   explicit basic_jobs(basic_client<Json> through = basic_client<Json>())
       : client_(std::move(through)) {}
 
+  /// The client that it uses.
   [[nodiscard]] basic_client<Json> const& hub_client() const noexcept { return client_; }
 
   /// Whom the token belongs to (strictly rate-limited by the Hub: cache it).

@@ -45,8 +45,10 @@ struct retry_policy {
 template <class Policy>
 class retry_loop {
  public:
+  /// What deadlines are measured with.
   using clock = std::chrono::steady_clock;
 
+  /// For one call that has to be over by the deadline; nothing: no limit.
   retry_loop(Policy const& policy, std::optional<clock::time_point> deadline)
       : policy_(policy), deadline_(deadline), pauses_(policy.first, policy.longest) {}
 

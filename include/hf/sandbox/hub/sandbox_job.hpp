@@ -31,6 +31,7 @@ inline constexpr char const* pool_label = "hf-sandbox-pool";
 struct sandbox_id {
   /// Empty: the token's own namespace.
   std::string name_space = {};
+  /// The job's id.
   std::string job = {};
 };
 

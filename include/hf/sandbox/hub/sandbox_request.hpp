@@ -87,8 +87,11 @@ void check_launch_options(Options const& options) {
 
 /// A job that is a sandbox, and what its creator knows of it.
 struct sandbox_request {
+  /// What to start.
   job_request job = {};
+  /// What the agent's token is made of, beside the Hugging Face token.
   std::string nonce = {};
+  /// The start's own id, a label of the job.
   std::string operation = {};
 };
 

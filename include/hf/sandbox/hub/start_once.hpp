@@ -15,6 +15,7 @@ inline constexpr char const* operation_label = "hf-sandbox-op";
 
 /// A started job.
 struct started_job {
+  /// The job.
   job_info job = {};
   /// An attempt before this one was not answered: it may still turn into a second job.
   bool ambiguous = false;
@@ -51,6 +52,7 @@ int cancel_operation(basic_jobs<Json> const& api, http::transport_ref through,
 template <class Json>
 class job_starter {
  public:
+  /// For one request; `through` has to outlive this.
   job_starter(basic_jobs<Json> const& api, http::transport_ref through, std::string name_space,
               job_request request)
       : api_(api),
@@ -59,6 +61,7 @@ class job_starter {
         request_(std::move(request)),
         operation_(request_.labels.at(operation_label)) {}
 
+  /// Starts it. Blocks until it has been started or that is given up.
   [[nodiscard]] started_job start(call_limits const& limits) {
     retry_loop tries(api_.hub_client().settings().retries, limits.deadline);
     for (;;) {

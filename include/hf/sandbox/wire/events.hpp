@@ -21,6 +21,7 @@ enum class output_stream { out, err };
 
 /// `{"event":"start"}`: the command runs.
 struct start_event {
+  /// Process id inside the machine.
   std::int64_t pid = 0;
   /// The run's id, where the request carried an operation id and the agent honours it; else empty.
   std::string id = {};
@@ -28,7 +29,9 @@ struct start_event {
 
 /// `{"event":"stdout"|"stderr"}`: output, as exact bytes where the agent speaks `"v":2`.
 struct output_event {
+  /// Which of the two.
   output_stream stream = output_stream::out;
+  /// The bytes.
   std::string data = {};
   /// Number of the record, from 1; 0 when the agent does not number.
   std::uint64_t seq = 0;
@@ -39,9 +42,13 @@ struct ping_event {};
 
 /// `{"event":"exit"}`: the end, after all output.
 struct exit_event {
+  /// Exit code; nothing when a signal ended the command.
   std::optional<int> exit_code = {};
+  /// The signal that ended it.
   std::optional<int> signal = {};
+  /// Its own timeout ran out.
   bool timed_out = false;
+  /// Running time in milliseconds.
   std::int64_t duration_ms = 0;
   /// A descendant still holds a pipe open.
   bool output_open = false;

@@ -24,7 +24,9 @@ struct exec_request {
   std::variant<std::string, std::vector<std::string>> cmd = {};
   /// `shell`: true demands a string, false a list.
   std::optional<bool> shell = {};
+  /// Environment variables over the agent's own.
   std::map<std::string, std::string> env = {};
+  /// Working directory.
   std::optional<std::string> cwd = {};
   /// Seconds, fractional.
   std::optional<double> timeout = {};
@@ -33,7 +35,9 @@ struct exec_request {
   std::optional<std::string> input = {};
   /// `"stdin":"stream"` with `"v":2`: input comes by `POST /v1/processes/{id}/stdin`.
   bool input_stream = false;
+  /// Whether the answer does not wait for the end.
   bool background = false;
+  /// A name for the list of processes.
   std::optional<std::string> tag = {};
 
   /// 2 asks for numbered events and exact bytes.
@@ -47,7 +51,9 @@ struct exec_request {
   /// Resource limits by name ("nofile", "nproc", "as", "cpu", "fsize", "core", "stack", "memlock",
   /// "data"); bytes, seconds or counts as setrlimit(2) has them.
   std::map<std::string, std::uint64_t> rlimits = {};
+  /// Priority, as nice(2) has it.
   std::optional<int> nice = {};
+  /// Standard error goes where standard output goes.
   bool merge_stderr = false;
   /// Bytes of output to keep at most; more is dropped, oldest first, and said to be.
   std::optional<std::uint64_t> max_output = {};

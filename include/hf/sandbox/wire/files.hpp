@@ -24,7 +24,9 @@ struct file_entry {
   std::string name = {};
   /// Absolute path.
   std::string path = {};
+  /// What it is.
   file_type type = file_type::file;
+  /// Bytes.
   std::uint64_t size = 0;
   /// Milliseconds since the epoch.
   std::optional<std::int64_t> mtime_ms = {};
@@ -34,7 +36,9 @@ struct file_entry {
 
 /// Answer of `GET /v1/files/list`.
 struct file_listing {
+  /// The entries of this page, sorted by the bytes of their names.
   std::vector<file_entry> entries = {};
+  /// Whether there are more.
   bool truncated = false;
   /// Where to go on (`after`), when truncated.
   std::optional<std::string> next = {};
@@ -42,6 +46,7 @@ struct file_listing {
 
 /// Answer of `PUT /v1/files/write`.
 struct write_result {
+  /// Absolute path.
   std::string path = {};
   /// Bytes of the request's body.
   std::uint64_t size = 0;

@@ -17,30 +17,39 @@ namespace hf::wire {
 struct process_entry {
   /// "p-N"; empty from agents that know no ids.
   std::string id = {};
+  /// Process id inside the machine.
   std::int64_t pid = 0;
   /// As it was sent: a string or a list.
   json cmd = nullptr;
+  /// The name that its starter gave it.
   std::optional<std::string> tag = {};
+  /// Milliseconds since the epoch.
   std::int64_t started_at_ms = 0;
+  /// Whether it has not ended.
   bool running = true;
+  /// Exit code; nothing while it runs and when a signal ended it.
   std::optional<int> exit_code = {};
 };
 
 /// State of a run: answer of `GET /v1/processes/{id}/wait` and of `GET /v1/ops/{op}`.
 struct run_status {
+  /// "p-N".
   std::string id = {};
+  /// Process id inside the machine.
   std::int64_t pid = 0;
   /// Whether the command has ended and `exit` is there.
   bool exited = false;
-  /// Numbers of the first record that is still kept and of the last one written. Nothing has been
-  /// written: 1 and 0.
+  /// Number of the first record that is still kept; 1 when nothing has been written.
   std::uint64_t first_seq = 1;
+  /// Number of the last record written; 0 when nothing has been written.
   std::uint64_t last_seq = 0;
+  /// How it ended.
   std::optional<exit_event> exit = {};
 };
 
 /// Body of `POST /v1/processes/{id}/signal`.
 struct signal_request {
+  /// Number of the signal.
   int signal = 15;
   /// "process", "group" or "tree".
   std::string scope = "process";
@@ -130,6 +139,7 @@ template <class Json = json>
   return it->template get<std::uint64_t>();
 }
 
+/// `{"signal":15,"scope":"process"}`.
 template <class Json = json>
 [[nodiscard]] Json signal_request_to_json(signal_request const& request) {
   return {{"signal", request.signal}, {"scope", request.scope}};
