@@ -1,20 +1,15 @@
-if(EXISTS "${CMAKE_CURRENT_LIST_DIR}/../../include/hf/sandbox.hpp")
-  # Used from a checkout with --overlay-ports: builds that checkout.
-  get_filename_component(SOURCE_PATH "${CMAKE_CURRENT_LIST_DIR}/../.." ABSOLUTE)
-else()
-  # A registry's copy of this port states the archive's hash; a release cannot contain its own.
-  vcpkg_from_github(
-    OUT_SOURCE_PATH SOURCE_PATH
-    REPO huggingface/hf-sandbox
-    REF "v${VERSION}"
-    SHA512 0
-    HEAD_REF main
-  )
+# An overlay port: vcpkg install hf-sandbox --overlay-ports=<checkout>/ports builds that checkout.
+# A registry's copy downloads a release and states its hash, which a release cannot contain:
+# `scripts/release --port` makes it, with another text between the two marks.
+# source: begin
+get_filename_component(SOURCE_PATH "${CMAKE_CURRENT_LIST_DIR}/../.." ABSOLUTE)
+if(NOT EXISTS "${SOURCE_PATH}/include/hf/sandbox.hpp")
+  message(FATAL_ERROR "This port builds the checkout around it; scripts/release --port makes one that stands alone.")
 endif()
+# source: end
 
-if(NOT "agent" IN_LIST FEATURES)
-  set(VCPKG_BUILD_TYPE release) # header-only
-endif()
+# Headers, and at most one program, of which a debug build is of no use.
+set(VCPKG_BUILD_TYPE release)
 
 vcpkg_check_features(OUT_FEATURE_OPTIONS FEATURE_OPTIONS
   FEATURES
@@ -40,9 +35,6 @@ vcpkg_cmake_config_fixup(PACKAGE_NAME hf_sandbox CONFIG_PATH lib/cmake/hf_sandbo
 vcpkg_fixup_pkgconfig()
 
 file(REMOVE_RECURSE
-  "${CURRENT_PACKAGES_DIR}/debug/include"
-  "${CURRENT_PACKAGES_DIR}/debug/share"
-  "${CURRENT_PACKAGES_DIR}/debug/tools"
   "${CURRENT_PACKAGES_DIR}/share/${PORT}/README.md"
   "${CURRENT_PACKAGES_DIR}/share/${PORT}/CHANGELOG.md"
 )

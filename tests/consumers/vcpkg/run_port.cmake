@@ -2,7 +2,9 @@
 # maintainer guide documents, as far as this port can tell. It is not vcpkg: it shows that the steps
 # fit together and that the tree they leave obeys the rules that vcpkg checks after a build.
 #
-#   cmake -DPORT_DIR=... -DWORK=... -DFEATURES=core;curl;... -P run_port.cmake
+#   cmake -DPORT_DIR=... -DWORK=... -DFEATURES=core;curl;... [-DARCHIVE=release.tar.gz] -P run_port.cmake
+#
+# With ARCHIVE the port is a registry's copy, and that file is what GitHub would answer.
 cmake_minimum_required(VERSION 3.25)
 
 set(PORT hf-sandbox)
@@ -20,7 +22,21 @@ function(_run)
 endfunction()
 
 function(vcpkg_from_github)
-  message(FATAL_ERROR "the port did not find the checkout around it")
+  cmake_parse_arguments(PARSE_ARGV 0 arg "" "OUT_SOURCE_PATH;REPO;REF;SHA512;HEAD_REF" "")
+  if(NOT ARCHIVE)
+    message(FATAL_ERROR "the overlay port downloads something")
+  endif()
+  string(JSON homepage GET "${_manifest}" homepage)
+  file(SHA512 "${ARCHIVE}" hash)
+  if(NOT arg_REF STREQUAL "v${VERSION}" OR NOT arg_SHA512 STREQUAL hash
+     OR NOT homepage STREQUAL "https://github.com/${arg_REPO}" OR NOT arg_HEAD_REF)
+    message(FATAL_ERROR "wrong source: ${ARGN}")
+  endif()
+  set(folder "${WORK}/source")
+  file(REMOVE_RECURSE "${folder}")
+  file(ARCHIVE_EXTRACT INPUT "${ARCHIVE}" DESTINATION "${folder}")
+  file(GLOB inner "${folder}/*")
+  set(${arg_OUT_SOURCE_PATH} "${inner}" PARENT_SCOPE)
 endfunction()
 
 function(vcpkg_check_features)
