@@ -69,6 +69,8 @@ def generate(found, run):
         elif snippet.program:
             code = re.sub(r"\bint main\(\s*\)", f"[[maybe_unused]] int program_{number}()", code)
             code = re.sub(r"\bint main\(", f"[[maybe_unused]] int program_{number}(", code)
+            # Only main may end without a return.
+            code = re.sub(r"\}\s*\Z", "return 0; }\n", code)
             out += [line, code]
             calls.append((snippet, f"program_{number}()"))
         else:
