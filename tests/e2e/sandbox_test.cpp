@@ -59,6 +59,10 @@ TEMPLATE_TEST_CASE("a sandbox runs commands and moves files", "", HF_SANDBOX_TES
   sb.terminate();
   sb.terminate();
   CHECK(kind_of([&] { sb.exec({"true"}); }) == errc::sandbox_expired);
+  CHECK(kind_of([&] { static_cast<void>(sb.spawn({"true"})); }) == errc::sandbox_expired);
+  CHECK(kind_of([&] { static_cast<void>(sb.read_file("/tmp/foo.txt")); }) == errc::sandbox_expired);
+  CHECK(kind_of([&] { sb.write_file("/tmp/foo.txt", ""); }) == errc::sandbox_expired);
+  CHECK(kind_of([&] { static_cast<void>(sb.files().list("/tmp")); }) == errc::sandbox_expired);
 }
 
 TEMPLATE_TEST_CASE("exec honours its options", "", HF_SANDBOX_TEST_TRANSPORTS) {
@@ -140,6 +144,12 @@ TEMPLATE_TEST_CASE("background processes are started, followed and ended", "",
   for (auto const& entry : sb.processes())
     listed = listed || (entry.id == p.id() && entry.tag == "job" && !entry.running);
   CHECK(listed);
+
+  auto reader = sb.spawn({"cat"}, {.open_input = true});
+  CHECK(reader.write_input("a line\n", 0) == 7);
+  CHECK(reader.write_input("the end", 7, true) == 14);
+  CHECK(reader.follow().out == "a line\nthe end");
+  CHECK(kind_of([&] { sb.exec({"cat"}, {.open_input = true}); }) == errc::invalid_argument);
 
   auto sleeper = sb.spawn({"sleep", "600"});
   CHECK(sleeper.status().running);

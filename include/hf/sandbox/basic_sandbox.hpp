@@ -298,6 +298,7 @@ class basic_sandbox {
           return e.kind() == errc::not_found;
         }
       };
+      agent.on_unreachable(machine_ended);
     }
 
     std::shared_ptr<client_type> client;

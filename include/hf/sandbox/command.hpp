@@ -88,7 +88,7 @@ enum class capture_overflow {
 enum class on_stop {
   /// Kills the command and all its descendants; the result has what there was and `cancelled`.
   kill,
-  /// Leaves it running: `errc::cancelled` is thrown, as `run_interrupted` with what `attach` needs.
+  /// Leaves it running: `errc::cancelled` is thrown, as `run_interrupted` with what `resume` needs.
   abandon,
 };
 
@@ -100,6 +100,9 @@ struct exec_options {
   std::map<std::string, std::string> env = {};
   /// Standard input; nothing: /dev/null. Above 1 MiB it is streamed while the command runs.
   run_input input = {};
+  /// Leaves standard input open for `basic_process::write_input` (background processes only, and
+  /// instead of `input`). Needs our agent.
+  bool open_input = false;
   /// Kills the command and all its descendants after this time (`run_result::timed_out`).
   std::optional<std::chrono::milliseconds> timeout = {};
   /// Gets standard output as it arrives, on the calling thread; a slow callback slows the command.
@@ -227,7 +230,7 @@ struct run_handle {
   std::uint64_t last_seq = 0;
 };
 
-/// The connection to a running command was given up; the command may go on. Holds what `attach`
+/// The connection to a running command was given up; the command may go on. Holds what `resume`
 /// needs to go on, and what was captured so far.
 class run_interrupted : public error {
  public:
@@ -237,7 +240,7 @@ class run_interrupted : public error {
       : error(code, std::move(message), std::move(details)),
         extra_(std::make_shared<extra const>(
             extra{std::move(handle), std::move(out), std::move(err)})) {}
-  /// What `attach` takes.
+  /// What `resume` takes.
   [[nodiscard]] run_handle const& handle() const noexcept { return extra_->handle; }
   /// Standard output captured so far.
   [[nodiscard]] std::string const& out() const noexcept { return extra_->out; }

@@ -65,7 +65,7 @@ class basic_process {
   [[nodiscard]] std::string const& id() const noexcept { return handle_.process_id; }
   /// Its process id inside the machine; 0 when the handle was made by `attach`.
   [[nodiscard]] std::int64_t pid() const noexcept { return pid_; }
-  /// What `resume` and `attach` take, also in another program.
+  /// What `resume` takes, and with its `process_id` `attach`, also in another program.
   [[nodiscard]] run_handle const& handle() const noexcept { return handle_; }
 
   /// How it stands now. `errc::not_found` when the agent has forgotten it.
@@ -159,7 +159,7 @@ class basic_process {
     return std::move(state.result());
   }
 
-  /// Writes to the standard input of a process spawned with `spawn_options::open_input`, at
+  /// Writes to the standard input of a process spawned with `exec_options::open_input`, at
   /// `offset` bytes from its beginning; the same bytes at the same offset may be sent again.
   /// Returns the offset that the next bytes have. `eof` closes the input behind them.
   std::uint64_t write_input(std::string_view bytes, std::uint64_t offset, bool eof = false,

@@ -222,6 +222,8 @@ TEST_CASE_METHOD(fixture, "a full capture kills or truncates, as the caller chos
   } catch (hf::command_error const& e) {
     CHECK(e.kind() == errc::output_limit);
     CHECK(e.result().out == "abc");
+    CHECK(std::string(e.what()).find("'" + e.result().command_line + "'") != std::string::npos);
+    CHECK_FALSE(e.result().command_line.empty());
   }
 
   options.overflow = hf::capture_overflow::truncate;
@@ -245,6 +247,23 @@ TEST_CASE_METHOD(fixture, "a refusal of the agent is a typed error at once") {
     CHECK(e.details().stage == "exec");
     CHECK(e.details().system_error == 2);
   }
+  // What only the caller's side knows is added.
+  auto const text = [&](hf::command const& what, hf::exec_options const& with, char const* stage) {
+    plan.steps = {answer(400,
+                         std::string("{\"code\":\"exec_failed\",\"errno\":2,\"error\":\"failed to "
+                                     "spawn\",\"stage\":\"") +
+                             stage + "\"}",
+                         "A")};
+    try {
+      hf::detail::exec(agent, what, with, machine_ended);
+    } catch (hf::error const& e) {
+      return std::string(e.what());
+    }
+    return std::string();
+  };
+  CHECK(text({"true"}, {.cwd = "/no/where"}, "chdir").find("'/no/where'") != std::string::npos);
+  CHECK(text({"ls -l"}, {}, "exec").find("hf::shell") != std::string::npos);
+  CHECK(text({"ls", "-l"}, {}, "exec").find("hf::shell") == std::string::npos);
   // Agents of the common protocol send no code.
   plan.steps = {answer(400, "{\"error\":\"failed to spawn 'x': No such file\"}", "")};
   CHECK(kind_of([&] { exec(); }) == errc::exec_failed);

@@ -9,6 +9,7 @@
 #include <cstdlib>
 #include <string>
 #include <string_view>
+#include <utility>
 
 namespace hf::detail {
 
@@ -105,6 +106,13 @@ template <class Json = wire::json>
   if (details.where == hop::jobs_proxy)
     message += " (answered by the proxy, HTTP " + std::to_string(answer.status) + ")";
   return error(code, std::move(message), std::move(details));
+}
+
+/// What calls to a sandbox that has ended throw.
+[[nodiscard]] inline error sandbox_ended_error(error_details details = {}) {
+  return error(errc::sandbox_expired,
+               "the sandbox has ended (terminated, idle or out of time); create a new one",
+               std::move(details));
 }
 
 }  // namespace hf::detail

@@ -16,6 +16,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <mutex>
 #include <optional>
 #include <span>
@@ -52,6 +53,12 @@ class agent_client {
 
   /// Where the agent is, and what its requests carry.
   [[nodiscard]] hf::endpoint const& endpoint() const noexcept { return endpoint_; }
+
+  /// Asked when no connection can be made: has the machine ended? Then calls fail at once, with
+  /// `errc::sandbox_expired`. To be set before the first call.
+  void on_unreachable(std::function<bool()> machine_ended) {
+    machine_ended_ = std::move(machine_ended);
+  }
 
   /// The agent's instance id as far as it is known; empty for agents without operation ids.
   [[nodiscard]] std::string instance() const {
@@ -127,6 +134,10 @@ class agent_client {
       try {
         return attempt();
       } catch (error const& e) {
+        // At the first failure and at the last: to ask may cost a request.
+        if (e.kind() == errc::connect_failed && (left == 5 || left == 0) && machine_ended_ &&
+            machine_ended_())
+          throw detail::sandbox_ended_error(e.details());
         if (left == 0 || !can_retry(e, idempotent))
           throw;
         pause = pauses.next();
@@ -225,6 +236,7 @@ class agent_client {
 
   Transport* transport_;
   hf::endpoint endpoint_;
+  std::function<bool()> machine_ended_;
   mutable std::mutex mutex_;
   std::optional<agent_health> health_;
   std::string instance_;

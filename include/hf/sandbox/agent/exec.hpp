@@ -53,6 +53,8 @@ void validate_command(command const& what, Options const& options) {
     for (auto const& item : *what.argv())
       no_nul(item, "an argument");
   }
+  if (options.open_input && options.input.present())
+    refuse("both input and open_input are set");
   no_nul(options.cwd, "cwd");
   no_nul(options.user, "user");
   no_nul(options.tag, "tag");
@@ -124,6 +126,11 @@ void prepare_run(agent_client<Transport>& agent, exec_options const& options,
     agent.require(feature_merge_stderr, call);
   if (!options.user.empty())
     agent.require(feature_user, call);
+  if (options.open_input) {
+    agent.require(feature_stdin_stream, call);
+    rq.input_stream = true;
+    return;
+  }
   if (!options.input.present())
     return;
   if (options.input.size() <= wire::max_inline_input) {
@@ -135,6 +142,19 @@ void prepare_run(agent_client<Transport>& agent, exec_options const& options,
     agent.require(feature_stdin_stream, call);
     rq.input_stream = true;
   }
+}
+
+/// The agent's refusal to start a command, with what only the caller's side knows: which folder it
+/// was, or that a script was given as the name of a program.
+[[nodiscard]] inline error explain_start_failure(error const& e, command const& what,
+                                                 exec_options const& options) {
+  std::string message = e.what();
+  auto const* const argv = what.argv();
+  if (e.details().stage == "chdir")
+    message += " (the working directory '" + options.cwd + "')";
+  else if (argv != nullptr && argv->size() == 1 && argv->front().find(' ') != std::string::npos)
+    message += " (this is one program's name; a script for the shell is hf::shell(\"...\"))";
+  return error(e.kind(), std::move(message), e.details());
 }
 
 /// Deals with the ways in which following a run ends early: a callback's exception, a full capture,
@@ -178,11 +198,10 @@ run_result conclude(run_driver<Transport>& driver, run_state& state, input_pump<
   if (state.overflowed()) {
     state.mute();
     driver.kill();
-    throw command_error(errc::output_limit,
-                        "command '" + state.result().command_line +
-                            "' was killed: its output is larger than capture_limit (" +
-                            std::to_string(options.capture_limit) + " bytes)",
-                        std::move(state.result()));
+    std::string message = "command '" + state.result().command_line +
+                          "' was killed: its output is larger than capture_limit (" +
+                          std::to_string(options.capture_limit) + " bytes)";
+    throw command_error(errc::output_limit, std::move(message), std::move(state.result()));
   }
   return std::move(state.result());
 }
@@ -192,6 +211,8 @@ template <transport Transport, class Json = wire::json>
 run_result exec(agent_client<Transport>& agent, command const& what, exec_options const& options,
                 std::function<bool()> const& machine_ended) {
   validate_command(what, options);
+  if (options.open_input)
+    throw error(errc::invalid_argument, "exec: open_input is for background processes");
   if (options.stop.stop_requested())
     throw error(errc::cancelled, "exec: cancelled before it began");
   run_handle handle;
@@ -211,8 +232,14 @@ run_result exec(agent_client<Transport>& agent, command const& what, exec_option
     pump.emplace(agent, options.input, fail_run);
   auto* const pump_or_null = pump ? &*pump : nullptr;
   run_driver<Transport> driver(agent, state, machine_ended);
-  return conclude(driver, state, pump_or_null,
-                  [&] { driver.start(std::move(body), pump_or_null, fail_run); });
+  try {
+    return conclude(driver, state, pump_or_null,
+                    [&] { driver.start(std::move(body), pump_or_null, fail_run); });
+  } catch (error const& e) {
+    if (e.kind() != errc::exec_failed)
+      throw;
+    throw explain_start_failure(e, what, options);
+  }
 }
 
 /// Follows a run that was started elsewhere, to its end.

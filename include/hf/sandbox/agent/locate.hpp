@@ -3,6 +3,7 @@
 
 #include <hf/sandbox/error.hpp>
 
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 #include <string>
@@ -69,15 +70,18 @@ template <class = void>
     }
   }
   std::string looked;
-  for (auto const& place : places) {
-    if (usable(place))
-      return place;
-    looked += "\n  " + place.string();
+  for (auto place = places.begin(); place != places.end(); ++place) {
+    if (usable(*place))
+      return *place;
+    if (std::find(places.begin(), place, *place) == place)  // PATH often repeats itself
+      looked += "\n  " + place->string();
   }
-  throw error(errc::agent_not_found,
-              "the agent's binary was not found; set the launcher's option 'agent' or "
-              "HF_SANDBOX_AGENT. Looked at:" +
-                  looked);
+  throw error(
+      errc::agent_not_found,
+      "the agent's binary (hf-sandbox-agent) was not found; build it from hf-sandbox's sources "
+      "(cmake --build <folder> --target hf_sandbox_agent) and name it in HF_SANDBOX_AGENT or "
+      "the launcher's option 'agent'. Looked at:" +
+          looked);
 }
 
 }  // namespace hf

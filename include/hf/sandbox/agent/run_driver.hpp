@@ -278,9 +278,7 @@ class run_driver {
 
   [[noreturn]] void machine_gone(error const& why) {
     if (!state_.started() && !state_.resumable() && !why.may_have_reached_peer())
-      throw error(errc::sandbox_expired,
-                  "the sandbox has ended (terminated, idle or out of time); create a new one",
-                  why.details());
+      throw sandbox_ended_error(why.details());
     throw state_.interrupted(errc::connection_lost,
                              std::string("the sandbox ended while the command ran: ") + why.what(),
                              why.details());

@@ -36,9 +36,9 @@ spawned spawn(agent_client<Transport>& agent, command const& what, exec_options 
       options.operation_id.empty() ? random_hex(16) : options.operation_id;
   auto wanted = make_exec_request(what, options, started.handle.operation_id);
   prepare_run(agent, options, wanted);
-  if (wanted.input_stream)
+  if (wanted.input_stream && !options.open_input)
     throw error(errc::invalid_argument,
-                "spawn: input above 1 MiB has to be sent with write_input after the start");
+                "spawn: input above 1 MiB has to be sent with open_input and write_input");
   wanted.linger.reset();
 
   call_options call;
@@ -50,11 +50,17 @@ spawned spawn(agent_client<Transport>& agent, command const& what, exec_options 
 
   http::response answer;
   auto const known_instance = agent.instance();
-  if (known_instance.empty()) {
-    answer = agent.call_once("spawn", rq, 1u << 20);
-  } else {
-    rq.fields.set(std::string(wire::instance_header), known_instance);
-    answer = agent.call_idempotent("spawn", rq, 1u << 20);
+  try {
+    if (known_instance.empty()) {
+      answer = agent.call_once("spawn", rq, 1u << 20);
+    } else {
+      rq.fields.set(std::string(wire::instance_header), known_instance);
+      answer = agent.call_idempotent("spawn", rq, 1u << 20);
+    }
+  } catch (error const& e) {
+    if (e.kind() != errc::exec_failed)
+      throw;
+    throw explain_start_failure(e, what, options);
   }
   auto const entry = wire::process_entry_from_json(Json::parse(answer.body, nullptr, false));
   started.handle.process_id = entry.id;

@@ -27,6 +27,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <utility>
 
 namespace hf::detail {
@@ -256,7 +257,7 @@ class curl_exchange {
       return;
     if (result == CURLE_OUT_OF_MEMORY)
       throw std::bad_alloc();
-    auto const origin = target_.origin();
+    auto const origin = rq_.unix_socket.empty() ? target_.origin() : rq_.unix_socket;
     switch (end_) {
       case end::cancelled:
         fail(errc::cancelled, "the request to " + origin + " was cancelled");
@@ -274,18 +275,25 @@ class curl_exchange {
     }
     if (result == CURLE_OK)
       fail(errc::connection_lost, "the connection to " + origin + " broke in the answer's head");
-    std::string const text =
-        error_text_[0] != '\0' ? error_text_.data() : curl_easy_strerror(result);
+    std::string text = error_text_[0] != '\0' ? error_text_.data() : curl_easy_strerror(result);
+    // libcurl's text speaks of the host and port that the socket stands for.
+    if (!rq_.unix_socket.empty() && result == CURLE_COULDNT_CONNECT)
+      text = "cannot connect: " + std::generic_category().message(os_error());
     fail(curl_errc(result, text, clock_.is_connected()), origin + ": " + text);
   }
 
   [[noreturn]] void fail(errc code, std::string message) const {
     error_details details;
     details.may_have_reached_peer = clock_.is_connected() && request_bytes() > tunnel_bytes_;
+    details.system_error = os_error();
+    throw error(code, std::move(message), std::move(details));
+  }
+
+  /// The system's error number of the last connect that failed; 0: none did.
+  [[nodiscard]] int os_error() const {
     long number = 0;
     curl_easy_getinfo(lane_.easy(), CURLINFO_OS_ERRNO, &number);
-    details.system_error = static_cast<int>(number);
-    throw error(code, std::move(message), std::move(details));
+    return static_cast<int>(number);
   }
 
   /// Bytes of request heads that the socket took so far, those of a proxy's tunnel included.
