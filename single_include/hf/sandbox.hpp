@@ -507,29 +507,31 @@ struct agent_health {
   }
 };
 namespace detail {
-inline agent_health parse_health(wire::json const& j, std::string instance) {
+template <class Json>
+agent_health parse_health(Json const& j, std::string instance) {
   agent_health health;
   health.instance = std::move(instance);
   if (!j.is_object())
     return health;
   if (auto const it = j.find("protocol"); it != j.end()) {
     if (it->is_number_integer()) {
-      health.protocol = it->get<int>();
+      health.protocol = it->template get<int>();
     } else if (it->is_array()) {
       for (auto const& p : *it)
-        if (p.is_number_integer() && p.get<int>() > health.protocol)
-          health.protocol = p.get<int>();
+        if (p.is_number_integer() && p.template get<int>() > health.protocol)
+          health.protocol = p.template get<int>();
     }
   }
   if (auto const it = j.find("version"); it != j.end() && it->is_string())
-    health.version = it->get<std::string>();
+    health.version = it->template get<std::string>();
   if (auto const it = j.find("features"); it != j.end() && it->is_object()) {
     health.features_known = true;
     for (auto const& [name, value] : it->items())
-      if (value.is_boolean() && value.get<bool>())
+      if (value.is_boolean() && value.template get<bool>())
         health.features[name] = "";
       else
-        health.features[name] = value.is_string() ? value.get<std::string>() : "not available";
+        health.features[name] =
+            value.is_string() ? value.template get<std::string>() : "not available";
   }
   return health;
 }
@@ -1159,8 +1161,8 @@ namespace hf::detail {
   double const seconds = std::strtod(text.c_str(), &end);
   return end == text.c_str() || *end != '\0' || seconds < 0 ? -1 : seconds;
 }
-[[nodiscard]] inline error agent_answer_error(std::string_view doing,
-                                              http::response const& answer) {
+template <class Json = wire::json>
+[[nodiscard]] error agent_answer_error(std::string_view doing, http::response const& answer) {
   error_details details;
   details.http_status = answer.status;
   details.may_have_reached_peer = true;
@@ -1169,21 +1171,21 @@ namespace hf::detail {
   details.where = hop::jobs_proxy;
   errc code = errc_of_status(answer.status);
   std::string text;
-  auto const body = wire::json::parse(answer.body, nullptr, false);
+  auto const body = Json::parse(answer.body, nullptr, false);
   if (body.is_object()) {
     if (auto const it = body.find("error"); it != body.end() && it->is_string()) {
       details.where = hop::agent;
-      text = it->get<std::string>();
+      text = it->template get<std::string>();
     }
     if (auto const it = body.find("code"); it != body.end() && it->is_string()) {
-      auto const named = errc_from_string(it->get_ref<std::string const&>());
+      auto const named = errc_from_string(it->template get_ref<std::string const&>());
       if (named != errc::internal)
         code = named;
     }
     if (auto const it = body.find("stage"); it != body.end() && it->is_string())
-      details.stage = it->get<std::string>();
+      details.stage = it->template get<std::string>();
     if (auto const it = body.find("errno"); it != body.end() && it->is_number_integer())
-      details.system_error = it->get<int>();
+      details.system_error = it->template get<int>();
   }
   if (answer.fields.contains(wire::instance_header))
     details.where = hop::agent;
@@ -1202,6 +1204,11 @@ namespace hf::detail {
     message += " (answered by the proxy, HTTP " + std::to_string(answer.status) + ")";
   return error(code, std::move(message), std::move(details));
 }
+[[nodiscard]] inline error sandbox_ended_error(error_details details = {}) {
+  return error(errc::sandbox_expired,
+               "the sandbox has ended (terminated, idle or out of time); create a new one",
+               std::move(details));
+}
 }  // namespace hf::detail
 #endif
 
@@ -1215,6 +1222,7 @@ class backoff {
  public:
   using milliseconds = std::chrono::milliseconds;
   backoff(milliseconds first, milliseconds longest) : next_(first), longest_(longest) {}
+  template <class = void>
   [[nodiscard]] milliseconds next() {
     auto const step = next_;
     next_ = (std::min)(longest_, next_ * 2);
@@ -1236,7 +1244,8 @@ class backoff {
 #include <condition_variable>
 #include <mutex>
 namespace hf::detail {
-inline bool sleep_until(std::chrono::steady_clock::time_point until, stop_token const& stop) {
+template <class = void>
+bool sleep_until(std::chrono::steady_clock::time_point until, stop_token const& stop) {
   std::mutex mutex;
   std::condition_variable wake;
   bool stopped = false;
@@ -1249,7 +1258,8 @@ inline bool sleep_until(std::chrono::steady_clock::time_point until, stop_token 
   std::unique_lock lock(mutex);
   return !wake.wait_until(lock, until, [&] { return stopped; });
 }
-inline bool sleep_for(std::chrono::steady_clock::duration time, stop_token const& stop) {
+template <class = void>
+bool sleep_for(std::chrono::steady_clock::duration time, stop_token const& stop) {
   return sleep_until(std::chrono::steady_clock::now() + time, stop);
 }
 }  // namespace hf::detail
@@ -1400,7 +1410,7 @@ namespace hf::detail {
   rq.tls = to.tls;
   return rq;
 }
-template <transport Transport>
+template <transport Transport, class Json = wire::json>
 std::optional<agent_health> probe_health(Transport& transport, endpoint const& to,
                                          std::chrono::milliseconds timeout, stop_token stop) {
   auto rq = endpoint_request(to, "GET", std::string(wire::health_route));
@@ -1427,8 +1437,8 @@ std::optional<agent_health> probe_health(Transport& transport, endpoint const& t
     return std::nullopt;
   if (answer.status >= 400)
     throw agent_answer_error("wait for the agent", answer);
-  auto const body = wire::json::parse(answer.body, nullptr, false);
-  if (answer.status != 200 || !body.is_object() || body.value("status", wire::json()) != "ok")
+  auto const body = Json::parse(answer.body, nullptr, false);
+  if (answer.status != 200 || !body.is_object() || body.value("status", Json()) != "ok")
     return std::nullopt;
   return parse_health(body, std::string(answer.fields.get(wire::instance_header)));
 }
@@ -1482,6 +1492,9 @@ class agent_client {
   agent_client(agent_client const&) = delete;
   agent_client& operator=(agent_client const&) = delete;
   [[nodiscard]] hf::endpoint const& endpoint() const noexcept { return endpoint_; }
+  void on_unreachable(std::function<bool()> machine_ended) {
+    machine_ended_ = std::move(machine_ended);
+  }
   [[nodiscard]] std::string instance() const {
     std::lock_guard const lock(mutex_);
     return instance_;
@@ -1539,6 +1552,9 @@ class agent_client {
       try {
         return attempt();
       } catch (error const& e) {
+        if (e.kind() == errc::connect_failed && (left == 5 || left == 0) && machine_ended_ &&
+            machine_ended_())
+          throw detail::sandbox_ended_error(e.details());
         if (left == 0 || !can_retry(e, idempotent))
           throw;
         pause = pauses.next();
@@ -1626,6 +1642,7 @@ class agent_client {
   }
   Transport* transport_;
   hf::endpoint endpoint_;
+  std::function<bool()> machine_ended_;
   mutable std::mutex mutex_;
   std::optional<agent_health> health_;
   std::string instance_;
@@ -1642,9 +1659,9 @@ namespace hf::detail {
 inline constexpr std::string_view base64_alphabet =
     "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 struct base64_tables {
-  std::array<std::array<char, 2>, 4096> pairs{};
-  std::array<std::array<std::uint32_t, 256>, 4> values{};
-  constexpr base64_tables() {
+  char pairs[4096][2];
+  std::uint32_t values[4][256];
+  base64_tables() noexcept {
     for (std::size_t i = 0; i < 4096; ++i) {
       pairs[i][0] = base64_alphabet[i >> 6];
       pairs[i][1] = base64_alphabet[i & 63];
@@ -1657,7 +1674,10 @@ struct base64_tables {
         values[place][static_cast<unsigned char>(base64_alphabet[i])] = i << (18 - 6 * place);
   }
 };
-inline constexpr base64_tables base64_table{};
+[[nodiscard]] inline base64_tables const& base64_table() noexcept {
+  static base64_tables const tables;
+  return tables;
+}
 [[nodiscard]] constexpr std::size_t base64_encoded_size(std::size_t size) noexcept {
   return (size + 2) / 3 * 4;
 }
@@ -1666,17 +1686,18 @@ inline void base64_append(std::string& out, std::string_view data) {
   out.resize(begin + base64_encoded_size(data.size()));
   auto const* in = reinterpret_cast<unsigned char const*>(data.data());
   char* to = out.data() + begin;
+  auto const& pairs = base64_table().pairs;
   std::size_t left = data.size();
   for (; left >= 3; left -= 3, in += 3, to += 4) {
     std::uint32_t const group = (std::uint32_t{in[0]} << 16) | (std::uint32_t{in[1]} << 8) | in[2];
-    std::memcpy(to, base64_table.pairs[group >> 12].data(), 2);
-    std::memcpy(to + 2, base64_table.pairs[group & 0xfff].data(), 2);
+    std::memcpy(to, pairs[group >> 12], 2);
+    std::memcpy(to + 2, pairs[group & 0xfff], 2);
   }
   if (left == 0)
     return;
   std::uint32_t const group =
       (std::uint32_t{in[0]} << 16) | (left == 2 ? std::uint32_t{in[1]} << 8 : 0u);
-  std::memcpy(to, base64_table.pairs[group >> 12].data(), 2);
+  std::memcpy(to, pairs[group >> 12], 2);
   to[2] = left == 2 ? base64_alphabet[(group >> 6) & 63] : '=';
   to[3] = '=';
 }
@@ -1697,7 +1718,7 @@ inline void base64_append(std::string& out, std::string_view data) {
   out.resize(begin + text.size() / 4 * 3 - padding);
   auto const* in = reinterpret_cast<unsigned char const*>(text.data());
   char* to = out.data() + begin;
-  auto const& v = base64_table.values;
+  auto const& v = base64_table().values;
   std::uint32_t bad = 0;
   std::size_t const whole = text.size() / 4 - (padding != 0 ? 1u : 0u);
   for (std::size_t i = 0; i < whole; ++i, in += 4, to += 3) {
@@ -1819,14 +1840,16 @@ using event = std::variant<start_event, output_event, ping_event, exit_event>;
 [[nodiscard]] constexpr std::string_view to_string(output_stream stream) noexcept {
   return stream == output_stream::out ? "stdout" : "stderr";
 }
-[[nodiscard]] inline json event_to_json(start_event const& start) {
-  json j = {{"event", "start"}, {"pid", start.pid}};
+template <class Json = json>
+[[nodiscard]] Json event_to_json(start_event const& start) {
+  Json j = {{"event", "start"}, {"pid", start.pid}};
   if (!start.id.empty())
     j["id"] = start.id;
   return j;
 }
-[[nodiscard]] inline json event_to_json(output_event const& output) {
-  json j = {{"event", std::string(to_string(output.stream))}};
+template <class Json = json>
+[[nodiscard]] Json event_to_json(output_event const& output) {
+  Json j = {{"event", std::string(to_string(output.stream))}};
   if (output.seq != 0)
     j["seq"] = output.seq;
   if (output.seq != 0 && !hf::detail::is_utf8(output.data))
@@ -1835,11 +1858,13 @@ using event = std::variant<start_event, output_event, ping_event, exit_event>;
     j["data"] = hf::detail::utf8_lossy(output.data);
   return j;
 }
-[[nodiscard]] inline json event_to_json(ping_event const&) {
+template <class Json = json>
+[[nodiscard]] Json event_to_json(ping_event const&) {
   return {{"event", "ping"}};
 }
-[[nodiscard]] inline json event_to_json(exit_event const& exit) {
-  json j = {{"event", "exit"},
+template <class Json = json>
+[[nodiscard]] Json event_to_json(exit_event const& exit) {
+  Json j = {{"event", "exit"},
             {"exit_code", nullptr},
             {"signal", nullptr},
             {"timed_out", exit.timed_out},
@@ -1858,25 +1883,28 @@ using event = std::variant<start_event, output_event, ping_event, exit_event>;
     j["seq"] = exit.seq;
   return j;
 }
-[[nodiscard]] inline json event_to_json(event const& any) {
-  return std::visit([](auto const& one) { return event_to_json(one); }, any);
+template <class Json = json>
+[[nodiscard]] Json event_to_json(event const& any) {
+  return std::visit([](auto const& one) { return event_to_json<Json>(one); }, any);
 }
 namespace detail {
 [[noreturn]] inline void malformed_event(char const* what) {
   throw error(errc::protocol_error, std::string("the agent's event stream is malformed: ") + what,
               {.where = hop::agent, .may_have_reached_peer = true});
 }
-inline std::optional<std::int64_t> event_integer(json const& j, char const* key) {
+template <class Json>
+std::optional<std::int64_t> event_integer(Json const& j, char const* key) {
   auto const it = j.find(key);
   if (it == j.end() || it->is_null())
     return std::nullopt;
   if (!it->is_number_integer())
     malformed_event("a number is not an integer");
-  if (it->is_number_unsigned() && it->get<std::uint64_t>() > std::uint64_t{INT64_MAX})
+  if (it->is_number_unsigned() && it->template get<std::uint64_t>() > std::uint64_t{INT64_MAX})
     malformed_event("a number is out of range");
-  return it->get<std::int64_t>();
+  return it->template get<std::int64_t>();
 }
-inline std::optional<int> event_small(json const& j, char const* key) {
+template <class Json>
+std::optional<int> event_small(Json const& j, char const* key) {
   auto const value = event_integer(j, key);
   if (!value)
     return std::nullopt;
@@ -1884,24 +1912,27 @@ inline std::optional<int> event_small(json const& j, char const* key) {
     malformed_event("a number is out of range");
   return static_cast<int>(*value);
 }
-inline std::uint64_t event_count(json const& j, char const* key) {
+template <class Json>
+std::uint64_t event_count(Json const& j, char const* key) {
   auto const value = event_integer(j, key).value_or(0);
   if (value < 0)
     malformed_event("a count is negative");
   return static_cast<std::uint64_t>(value);
 }
-inline bool event_flag(json const& j, char const* key) {
+template <class Json>
+bool event_flag(Json const& j, char const* key) {
   auto const it = j.find(key);
-  return it != j.end() && it->is_boolean() && it->get<bool>();
+  return it != j.end() && it->is_boolean() && it->template get<bool>();
 }
-inline output_event output_from_json(json& j, output_stream stream) {
+template <class Json>
+output_event output_from_json(Json& j, output_stream stream) {
   output_event output;
   output.stream = stream;
   output.seq = event_count(j, "seq");
   if (auto const it = j.find("data"); it != j.end() && it->is_string()) {
-    output.data = std::move(it->get_ref<std::string&>());
+    output.data = std::move(it->template get_ref<std::string&>());
   } else if (auto const b64 = j.find("b64"); b64 != j.end() && b64->is_string()) {
-    auto bytes = hf::detail::base64_decode(b64->get_ref<std::string const&>());
+    auto bytes = hf::detail::base64_decode(b64->template get_ref<std::string const&>());
     if (!bytes)
       malformed_event("output is not base64");
     output.data = std::move(*bytes);
@@ -1911,7 +1942,8 @@ inline output_event output_from_json(json& j, output_stream stream) {
   return output;
 }
 }  // namespace detail
-[[nodiscard]] inline exit_event exit_from_json(json const& j) {
+template <class Json>
+[[nodiscard]] exit_event exit_from_json(Json const& j) {
   if (!j.is_object())
     detail::malformed_event("an exit is not an object");
   exit_event exit;
@@ -1927,13 +1959,14 @@ inline output_event output_from_json(json& j, output_stream stream) {
     detail::malformed_event("an exit without code and signal");
   return exit;
 }
-[[nodiscard]] inline std::optional<event> event_from_json(json&& j) {
+template <class Json>
+[[nodiscard]] std::optional<event> event_from_json(Json j) {
   if (!j.is_object())
     detail::malformed_event("a line is not a JSON object");
   auto const kind = j.find("event");
   if (kind == j.end() || !kind->is_string())
     detail::malformed_event("a line has no event");
-  auto const& name = kind->get_ref<std::string const&>();
+  auto const& name = kind->template get_ref<std::string const&>();
   if (name == "stdout")
     return event(detail::output_from_json(j, output_stream::out));
   if (name == "stderr")
@@ -1944,7 +1977,7 @@ inline output_event output_from_json(json& j, output_stream stream) {
     start_event start;
     start.pid = detail::event_integer(j, "pid").value_or(0);
     if (auto const it = j.find("id"); it != j.end() && it->is_string())
-      start.id = it->get<std::string>();
+      start.id = it->template get<std::string>();
     return event(std::move(start));
   }
   if (name == "exit")
@@ -1978,13 +2011,14 @@ struct exec_request {
   bool merge_stderr = false;
   std::optional<std::uint64_t> max_output = {};
 };
-[[nodiscard]] inline json command_to_json(
-    std::variant<std::string, std::vector<std::string>> const& cmd) {
+template <class Json = json>
+[[nodiscard]] Json command_to_json(std::variant<std::string, std::vector<std::string>> const& cmd) {
   if (auto const* text = std::get_if<std::string>(&cmd))
-    return json(*text);
-  return json(std::get<std::vector<std::string>>(cmd));
+    return Json(*text);
+  return Json(std::get<std::vector<std::string>>(cmd));
 }
-[[nodiscard]] inline json exec_request_to_json(exec_request const& request) {
+template <class Json = json>
+[[nodiscard]] Json exec_request_to_json(exec_request const& request) {
   auto const checked = [](std::string const& text, char const* what) -> std::string const& {
     if (!hf::detail::is_utf8(text))
       throw error(errc::invalid_argument, std::string(what) + " is not valid UTF-8");
@@ -1995,12 +2029,12 @@ struct exec_request {
   else
     for (auto const& item : std::get<std::vector<std::string>>(request.cmd))
       checked(item, "an item of the command");
-  json j = json::object();
-  j["cmd"] = command_to_json(request.cmd);
+  Json j = Json::object();
+  j["cmd"] = command_to_json<Json>(request.cmd);
   if (request.shell)
     j["shell"] = *request.shell;
   if (!request.env.empty()) {
-    json& env = j["env"] = json::object();
+    Json& env = j["env"] = Json::object();
     for (auto const& variable : request.env)
       env[checked(variable.first, "a variable's name")] =
           checked(variable.second, "a variable's value");
@@ -2039,39 +2073,43 @@ struct exec_request {
     j["max_output"] = *request.max_output;
   return j;
 }
-[[nodiscard]] inline exec_request parse_exec_request(std::string_view body);
+template <class Json = json>
+[[nodiscard]] exec_request parse_exec_request(std::string_view body);
 namespace detail {
 [[noreturn]] inline void refuse(std::string message) {
   throw error(errc::invalid_argument, std::move(message), {.where = hop::agent});
 }
-inline json parse_body(std::string_view body) {
+template <class Json>
+Json parse_body(std::string_view body) {
   constexpr int max_depth = 8;
-  auto const guard = [](int depth, json::parse_event_t event, json&) {
+  using parse_event = typename Json::parse_event_t;
+  auto const guard = [](int depth, parse_event event, Json&) {
     if (depth > max_depth &&
-        (event == json::parse_event_t::array_start || event == json::parse_event_t::object_start))
+        (event == parse_event::array_start || event == parse_event::object_start))
       refuse("invalid JSON body: nested too deeply");
     return true;
   };
   try {
-    return json::parse(body.begin(), body.end(), guard);
-  } catch (json::exception const& e) {
+    return Json::parse(body.begin(), body.end(), guard);
+  } catch (typename Json::exception const& e) {
     refuse(std::string("invalid JSON body: ") + e.what());
   }
 }
+template <class Json>
 class member_reader {
  public:
-  explicit member_reader(json& object) : object_(object) {}
-  json* find(char const* name) {
+  explicit member_reader(Json& object) : object_(object) {}
+  Json* find(char const* name) {
     auto const it = object_.find(name);
     return it == object_.end() || it->is_null() ? nullptr : &*it;
   }
   std::optional<std::string> text(char const* name) {
-    json* const value = find(name);
+    Json* const value = find(name);
     if (value == nullptr)
       return std::nullopt;
     if (!value->is_string())
       refuse(quoted(name) + " must be a string");
-    return std::move(value->get_ref<std::string&>());
+    return std::move(value->template get_ref<std::string&>());
   }
   std::optional<std::string> kernel_text(char const* name) {
     auto value = text(name);
@@ -2080,41 +2118,42 @@ class member_reader {
     return value;
   }
   std::optional<bool> flag(char const* name) {
-    json* const value = find(name);
+    Json* const value = find(name);
     if (value == nullptr)
       return std::nullopt;
     if (!value->is_boolean())
       refuse(quoted(name) + " must be true or false");
-    return value->get<bool>();
+    return value->template get<bool>();
   }
   std::optional<double> seconds(char const* name) {
-    json* const value = find(name);
+    Json* const value = find(name);
     if (value == nullptr)
       return std::nullopt;
-    if (!value->is_number() || !(value->get<double>() >= 0))
+    if (!value->is_number() || !(value->template get<double>() >= 0))
       refuse(quoted(name) + " must be a number of seconds, not negative");
     double const longest = 1e9;
-    return (std::min)(value->get<double>(), longest);
+    return (std::min)(value->template get<double>(), longest);
   }
   std::optional<std::int64_t> integer(char const* name, std::int64_t low, std::int64_t high) {
-    json* const value = find(name);
+    Json* const value = find(name);
     if (value == nullptr)
       return std::nullopt;
-    bool const fits =
-        value->is_number_integer() &&
-        (!value->is_number_unsigned() || value->get<std::uint64_t>() <= std::uint64_t{INT64_MAX});
-    if (!fits || value->get<std::int64_t>() < low || value->get<std::int64_t>() > high)
+    bool const fits = value->is_number_integer() &&
+                      (!value->is_number_unsigned() ||
+                       value->template get<std::uint64_t>() <= std::uint64_t{INT64_MAX});
+    if (!fits || value->template get<std::int64_t>() < low ||
+        value->template get<std::int64_t>() > high)
       refuse(quoted(name) + " must be an integer from " + std::to_string(low) + " to " +
              std::to_string(high));
-    return value->get<std::int64_t>();
+    return value->template get<std::int64_t>();
   }
   std::optional<std::uint64_t> count(char const* name) {
-    json* const value = find(name);
+    Json* const value = find(name);
     if (value == nullptr)
       return std::nullopt;
     if (!value->is_number_unsigned())
       refuse(quoted(name) + " must be an integer, not negative");
-    return value->get<std::uint64_t>();
+    return value->template get<std::uint64_t>();
   }
   static std::string quoted(std::string const& name) { return "'" + name + "'"; }
   static void no_nul(std::string const& text, std::string const& what) {
@@ -2122,20 +2161,21 @@ class member_reader {
       refuse(what + " must not contain NUL");
   }
  private:
-  json& object_;
+  Json& object_;
 };
-inline void parse_command(member_reader& members, exec_request& request) {
-  json* const cmd = members.find("cmd");
+template <class Json>
+void parse_command(member_reader<Json>& members, exec_request& request) {
+  Json* const cmd = members.find("cmd");
   if (cmd == nullptr || !(cmd->is_string() || cmd->is_array()))
     refuse("missing 'cmd' (string or array of strings)");
   request.shell = members.flag("shell");
   if (cmd->is_string()) {
     if (request.shell && !*request.shell)
       refuse("shell=false requires 'cmd' to be an array of strings");
-    auto& text = cmd->get_ref<std::string&>();
+    auto& text = cmd->template get_ref<std::string&>();
     if (text.empty())
       refuse("cmd must not be empty");
-    member_reader::no_nul(text, "cmd");
+    members.no_nul(text, "cmd");
     request.cmd = std::move(text);
     return;
   }
@@ -2148,13 +2188,14 @@ inline void parse_command(member_reader& members, exec_request& request) {
   for (auto& item : *cmd) {
     if (!item.is_string())
       refuse("cmd array items must be strings");
-    member_reader::no_nul(item.get_ref<std::string&>(), "cmd array items");
-    argv.push_back(std::move(item.get_ref<std::string&>()));
+    members.no_nul(item.template get_ref<std::string&>(), "cmd array items");
+    argv.push_back(std::move(item.template get_ref<std::string&>()));
   }
   request.cmd = std::move(argv);
 }
-inline void parse_environment(member_reader& members, exec_request& request) {
-  json* const env = members.find("env");
+template <class Json>
+void parse_environment(member_reader<Json>& members, exec_request& request) {
+  Json* const env = members.find("env");
   if (env == nullptr)
     return;
   if (!env->is_object())
@@ -2165,11 +2206,12 @@ inline void parse_environment(member_reader& members, exec_request& request) {
       refuse("'env' has an invalid variable name");
     if (!it->is_string())
       refuse("'env' values must be strings: " + name);
-    member_reader::no_nul(it->get_ref<std::string&>(), "'env' value of " + name);
-    request.env.emplace(name, std::move(it->get_ref<std::string&>()));
+    members.no_nul(it->template get_ref<std::string&>(), "'env' value of " + name);
+    request.env.emplace(name, std::move(it->template get_ref<std::string&>()));
   }
 }
-inline void parse_input(member_reader& members, exec_request& request) {
+template <class Json>
+void parse_input(member_reader<Json>& members, exec_request& request) {
   auto text = members.text("stdin");
   auto const encoded = members.text("stdin_b64");
   if (text && encoded)
@@ -2184,18 +2226,19 @@ inline void parse_input(member_reader& members, exec_request& request) {
     request.input = std::move(text);
   }
 }
-inline void parse_limits(member_reader& members, exec_request& request) {
-  if (json* const user = members.find("user"); user != nullptr && user->is_number_unsigned())
-    request.user = std::to_string(user->get<std::uint64_t>());
+template <class Json>
+void parse_limits(member_reader<Json>& members, exec_request& request) {
+  if (Json* const user = members.find("user"); user != nullptr && user->is_number_unsigned())
+    request.user = std::to_string(user->template get<std::uint64_t>());
   else
     request.user = members.kernel_text("user");
-  if (json* const limits = members.find("rlimits"); limits != nullptr) {
+  if (Json* const limits = members.find("rlimits"); limits != nullptr) {
     if (!limits->is_object())
       refuse("'rlimits' must be an object of integers");
     for (auto it = limits->begin(); it != limits->end(); ++it) {
       if (!it->is_number_unsigned())
         refuse("'rlimits' values must be integers, not negative: " + it.key());
-      request.rlimits.emplace(it.key(), it->get<std::uint64_t>());
+      request.rlimits.emplace(it.key(), it->template get<std::uint64_t>());
     }
   }
   if (auto const nice = members.integer("nice", -20, 19))
@@ -2207,8 +2250,9 @@ inline void parse_limits(member_reader& members, exec_request& request) {
 [[nodiscard]] inline bool is_operation_id(std::string_view text) {
   return text.size() == 32 && text.find_first_not_of("0123456789abcdefABCDEF") == text.npos;
 }
-inline exec_request parse_exec_request(std::string_view body) {
-  json j = detail::parse_body(body);
+template <class Json>
+exec_request parse_exec_request(std::string_view body) {
+  auto j = detail::parse_body<Json>(body);
   if (!j.is_object())
     detail::refuse("missing 'cmd' (string or array of strings)");
   detail::member_reader members(j);
@@ -2260,8 +2304,9 @@ struct signal_request {
   int signal = 15;
   std::string scope = "process";
 };
-[[nodiscard]] inline json process_entry_to_json(process_entry const& entry) {
-  json j = {{"id", entry.id},
+template <class Json = json>
+[[nodiscard]] Json process_entry_to_json(process_entry const& entry) {
+  Json j = {{"id", entry.id},
             {"pid", entry.pid},
             {"cmd", entry.cmd},
             {"tag", nullptr},
@@ -2274,44 +2319,47 @@ struct signal_request {
     j["exit_code"] = *entry.exit_code;
   return j;
 }
-[[nodiscard]] inline process_entry process_entry_from_json(json const& j) {
+template <class Json>
+[[nodiscard]] process_entry process_entry_from_json(Json const& j) {
   if (!j.is_object() || !j.contains("pid"))
     throw error(errc::protocol_error, "the agent's process entry has no pid",
                 {.where = hop::agent, .may_have_reached_peer = true});
   process_entry entry;
   entry.pid = detail::event_integer(j, "pid").value_or(0);
   if (auto const it = j.find("id"); it != j.end() && it->is_string())
-    entry.id = it->get<std::string>();
+    entry.id = it->template get<std::string>();
   if (auto const it = j.find("cmd"); it != j.end())
     entry.cmd = *it;
   if (auto const it = j.find("tag"); it != j.end() && it->is_string())
-    entry.tag = it->get<std::string>();
+    entry.tag = it->template get<std::string>();
   entry.started_at_ms = detail::event_integer(j, "started_at_ms").value_or(0);
   if (auto const it = j.find("running"); it != j.end() && it->is_boolean())
-    entry.running = it->get<bool>();
+    entry.running = it->template get<bool>();
   entry.exit_code = detail::event_small(j, "exit_code");
   return entry;
 }
-[[nodiscard]] inline json run_status_to_json(run_status const& status) {
-  json j = {{"id", status.id},
+template <class Json = json>
+[[nodiscard]] Json run_status_to_json(run_status const& status) {
+  Json j = {{"id", status.id},
             {"pid", status.pid},
             {"state", status.exited ? "exited" : "running"},
             {"first_seq", status.first_seq},
             {"last_seq", status.last_seq}};
   if (status.exit)
-    j["exit"] = event_to_json(*status.exit);
+    j["exit"] = event_to_json<Json>(*status.exit);
   return j;
 }
-[[nodiscard]] inline run_status run_status_from_json(json const& j) {
+template <class Json>
+[[nodiscard]] run_status run_status_from_json(Json const& j) {
   auto const state = j.is_object() ? j.find("state") : j.end();
   if (state == j.end() || !state->is_string())
     throw error(errc::protocol_error, "the agent's answer has no state",
                 {.where = hop::agent, .may_have_reached_peer = true});
   run_status status;
   if (auto const it = j.find("id"); it != j.end() && it->is_string())
-    status.id = it->get<std::string>();
+    status.id = it->template get<std::string>();
   status.pid = detail::event_integer(j, "pid").value_or(0);
-  status.exited = state->get_ref<std::string const&>() == "exited";
+  status.exited = state->template get_ref<std::string const&>() == "exited";
   status.first_seq = detail::event_count(j, "first_seq");
   status.last_seq = detail::event_count(j, "last_seq");
   if (auto const it = j.find("exit"); it != j.end() && it->is_object())
@@ -2321,18 +2369,21 @@ struct signal_request {
                 {.where = hop::agent, .may_have_reached_peer = true});
   return status;
 }
-[[nodiscard]] inline std::optional<std::uint64_t> accepted_input(std::string_view answer) {
-  auto const j = json::parse(answer, nullptr, false);
+template <class Json = json>
+[[nodiscard]] std::optional<std::uint64_t> accepted_input(std::string_view answer) {
+  auto const j = Json::parse(answer, nullptr, false);
   auto const it = j.is_object() ? j.find("accepted") : j.end();
   if (!j.is_object() || it == j.end() || !it->is_number_unsigned())
     return std::nullopt;
-  return it->get<std::uint64_t>();
+  return it->template get<std::uint64_t>();
 }
-[[nodiscard]] inline json signal_request_to_json(signal_request const& request) {
+template <class Json = json>
+[[nodiscard]] Json signal_request_to_json(signal_request const& request) {
   return {{"signal", request.signal}, {"scope", request.scope}};
 }
-[[nodiscard]] inline signal_request parse_signal_request(std::string_view body) {
-  json j = detail::parse_body(body);
+template <class Json = json>
+[[nodiscard]] signal_request parse_signal_request(std::string_view body) {
+  auto j = detail::parse_body<Json>(body);
   if (!j.is_object())
     detail::refuse("missing 'signal' (integer from 1 to 64)");
   detail::member_reader members(j);
@@ -2356,7 +2407,8 @@ struct signal_request {
 #include <exception>
 #include <thread>
 namespace hf::detail {
-class text_reader final : public http::body_reader {
+template <class Reader = http::body_reader>
+class text_reader final : public Reader {
  public:
   explicit text_reader(std::string const& text) : text_(text) {}
   [[nodiscard]] std::uint64_t size() const override { return text_.size(); }
@@ -2371,9 +2423,10 @@ class text_reader final : public http::body_reader {
   std::string const& text_;
   std::size_t at_ = 0;
 };
-class slice_reader final : public http::body_reader {
+template <class Reader = http::body_reader>
+class slice_reader final : public Reader {
  public:
-  slice_reader(http::body_reader& source, std::uint64_t begin, std::uint64_t size)
+  slice_reader(Reader& source, std::uint64_t begin, std::uint64_t size)
       : source_(source), begin_(begin), size_(size) {
     rewind();
   }
@@ -2401,7 +2454,7 @@ class slice_reader final : public http::body_reader {
     }
   }
  private:
-  http::body_reader& source_;
+  Reader& source_;
   std::uint64_t begin_;
   std::uint64_t size_;
   std::uint64_t at_ = 0;
@@ -2429,7 +2482,7 @@ class input_pump {
  private:
   void run(std::string const& id) {
     try {
-      text_reader text(input_.text());
+      text_reader<> text(input_.text());
       http::body_reader& source = input_.reader() != nullptr ? *input_.reader() : text;
       std::uint64_t const total = source.size();
       std::uint64_t offset = 0;
@@ -2501,7 +2554,7 @@ class input_pump {
                   std::uint64_t size, bool last) {
     auto rq = input_request(id, offset, last);
     rq.body =
-        std::shared_ptr<http::body_reader>(std::make_shared<slice_reader>(source, offset, size));
+        std::shared_ptr<http::body_reader>(std::make_shared<slice_reader<>>(source, offset, size));
     agent_.call("send input", rq, 1u << 20);
   }
   void ask_accepted(std::string const& id, std::uint64_t offset) {
@@ -2527,8 +2580,8 @@ class input_pump {
 #define HF_SANDBOX_AGENT_OUTPUT_LINE_HPP
 #include <charconv>
 namespace hf::detail {
-[[nodiscard]] inline std::optional<std::size_t> unescape_string(std::string_view text,
-                                                                std::string& out) {
+template <class = void>
+[[nodiscard]] std::optional<std::size_t> unescape_string(std::string_view text, std::string& out) {
   std::size_t at = 0;
   std::size_t quote = 0;
   for (;;) {
@@ -2601,7 +2654,8 @@ namespace hf::detail {
     }
   }
 }
-[[nodiscard]] inline std::optional<wire::output_event> read_output_line(std::string_view line) {
+template <class = void>
+[[nodiscard]] std::optional<wire::output_event> read_output_line(std::string_view line) {
   constexpr std::string_view text_head = "{\"data\":\"";
   constexpr std::string_view bytes_head = "{\"b64\":\"";
   wire::output_event output;
@@ -2655,7 +2709,7 @@ namespace hf::detail {
 class event_stream {
  public:
   static constexpr std::size_t max_line = 16u << 20;
-  template <class OnEvent>
+  template <class OnEvent, class Json = wire::json>
   void feed(std::span<std::byte const> data, OnEvent&& on_event) {
     std::string_view rest(reinterpret_cast<char const*>(data.data()), data.size());
     while (!rest.empty()) {
@@ -2677,7 +2731,7 @@ class event_stream {
       if (auto output = read_output_line(line)) {
         go_on = on_event(wire::event(std::move(*output)));
       } else if (line.find_first_not_of(" \r\t") != std::string_view::npos) {
-        if (auto event = wire::event_from_json(wire::json::parse(line, nullptr, false)))
+        if (auto event = wire::event_from_json(Json::parse(line, nullptr, false)))
           go_on = on_event(std::move(*event));
       }
       partial_.clear();
@@ -2770,7 +2824,7 @@ enum class capture_overflow {
 enum class on_stop {
   /// Kills the command and all its descendants; the result has what there was and `cancelled`.
   kill,
-  /// Leaves it running: `errc::cancelled` is thrown, as `run_interrupted` with what `attach` needs.
+  /// Leaves it running: `errc::cancelled` is thrown, as `run_interrupted` with what `resume` needs.
   abandon,
 };
 
@@ -2782,6 +2836,9 @@ struct exec_options {
   std::map<std::string, std::string> env = {};
   /// Standard input; nothing: /dev/null. Above 1 MiB it is streamed while the command runs.
   run_input input = {};
+  /// Leaves standard input open for `basic_process::write_input` (background processes only, and
+  /// instead of `input`). Needs our agent.
+  bool open_input = false;
   /// Kills the command and all its descendants after this time (`run_result::timed_out`).
   std::optional<std::chrono::milliseconds> timeout = {};
   /// Gets standard output as it arrives, on the calling thread; a slow callback slows the command.
@@ -2909,7 +2966,7 @@ struct run_handle {
   std::uint64_t last_seq = 0;
 };
 
-/// The connection to a running command was given up; the command may go on. Holds what `attach`
+/// The connection to a running command was given up; the command may go on. Holds what `resume`
 /// needs to go on, and what was captured so far.
 class run_interrupted : public error {
  public:
@@ -2919,7 +2976,7 @@ class run_interrupted : public error {
       : error(code, std::move(message), std::move(details)),
         extra_(std::make_shared<extra const>(
             extra{std::move(handle), std::move(out), std::move(err)})) {}
-  /// What `attach` takes.
+  /// What `resume` takes.
   [[nodiscard]] run_handle const& handle() const noexcept { return extra_->handle; }
   /// Standard output captured so far.
   [[nodiscard]] std::string const& out() const noexcept { return extra_->out; }
@@ -3236,6 +3293,7 @@ class run_driver {
                                  why.what(),
                              why.details());
   }
+  template <class Json = wire::json>
   bool find_by_operation() {
     auto& handle = state_.handle();
     if (handle.operation_id.empty())
@@ -3244,7 +3302,7 @@ class run_driver {
       auto rq = agent_.make_request("GET", std::string(wire::ops_route) + "/" + handle.operation_id,
                                     last_words());
       auto const answer = agent_.call_idempotent("look for the run", rq, 1u << 20);
-      auto const j = wire::json::parse(answer.body, nullptr, false);
+      auto const j = Json::parse(answer.body, nullptr, false);
       auto const it = j.is_object() ? j.find("id") : j.end();
       if (!j.is_object() || it == j.end() || !it->is_string())
         return false;
@@ -3265,9 +3323,7 @@ class run_driver {
   }
   [[noreturn]] void machine_gone(error const& why) {
     if (!state_.started() && !state_.resumable() && !why.may_have_reached_peer())
-      throw error(errc::sandbox_expired,
-                  "the sandbox has ended (terminated, idle or out of time); create a new one",
-                  why.details());
+      throw sandbox_ended_error(why.details());
     throw state_.interrupted(errc::connection_lost,
                              std::string("the sandbox ended while the command ran: ") + why.what(),
                              why.details());
@@ -3308,7 +3364,9 @@ class run_driver {
 #include <openssl/hmac.h>
 #include <openssl/rand.h>
 namespace hf::detail {
-inline void crypto_init() noexcept { OPENSSL_init_crypto(0, nullptr); }
+inline void crypto_init() noexcept {
+  OPENSSL_init_crypto(0, nullptr);
+}
 [[nodiscard]] inline std::string to_hex(std::string_view bytes) {
   constexpr char digits[] = "0123456789abcdef";
   std::string out;
@@ -3320,6 +3378,7 @@ inline void crypto_init() noexcept { OPENSSL_init_crypto(0, nullptr); }
   }
   return out;
 }
+template <class Context = EVP_MD_CTX>
 class sha256 {
  public:
   sha256() : context_(EVP_MD_CTX_new(), &EVP_MD_CTX_free) {
@@ -3342,14 +3401,16 @@ class sha256 {
   [[noreturn]] static void fail() {
     throw error(errc::internal, "OpenSSL cannot compute a SHA-256 digest");
   }
-  std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> context_;
+  std::unique_ptr<Context, decltype(&EVP_MD_CTX_free)> context_;
 };
-[[nodiscard]] inline std::string sha256_hex(std::string_view data) {
-  sha256 digest;
+template <class = void>
+[[nodiscard]] std::string sha256_hex(std::string_view data) {
+  sha256<> digest;
   digest.update(data);
   return digest.finish_hex();
 }
-[[nodiscard]] inline std::string hmac_sha256_hex(std::string_view key, std::string_view message) {
+template <class = void>
+[[nodiscard]] std::string hmac_sha256_hex(std::string_view key, std::string_view message) {
   std::array<unsigned char, EVP_MAX_MD_SIZE> digest{};
   unsigned size = 0;
   auto const* const data = reinterpret_cast<unsigned char const*>(message.data());
@@ -3382,7 +3443,8 @@ namespace hf::detail {
 inline constexpr char feature_stdin_stream[] = "stdin_stream";
 inline constexpr char feature_merge_stderr[] = "merge_stderr";
 inline constexpr char feature_user[] = "user";
-inline void validate_command(command const& what, exec_options const& options) {
+template <class Options = exec_options>
+void validate_command(command const& what, Options const& options) {
   auto const refuse = [](std::string why) {
     throw error(errc::invalid_argument, "exec: " + std::move(why));
   };
@@ -3404,6 +3466,8 @@ inline void validate_command(command const& what, exec_options const& options) {
     for (auto const& item : *what.argv())
       no_nul(item, "an argument");
   }
+  if (options.open_input && options.input.present())
+    refuse("both input and open_input are set");
   no_nul(options.cwd, "cwd");
   no_nul(options.user, "user");
   no_nul(options.tag, "tag");
@@ -3421,9 +3485,9 @@ inline void validate_command(command const& what, exec_options const& options) {
   if (!op.empty() && !wire::is_operation_id(op))
     refuse("operation_id must be 32 lower-case hexadecimal digits");
 }
-[[nodiscard]] inline wire::exec_request make_exec_request(command const& what,
-                                                          exec_options const& options,
-                                                          std::string operation_id) {
+template <class Options = exec_options>
+[[nodiscard]] wire::exec_request make_exec_request(command const& what, Options const& options,
+                                                   std::string operation_id) {
   wire::exec_request rq;
   rq.cmd = what.value();
   rq.env = options.env;
@@ -3441,7 +3505,8 @@ inline void validate_command(command const& what, exec_options const& options) {
   rq.linger = static_cast<double>(options.linger.count());
   return rq;
 }
-[[nodiscard]] inline std::string read_input(http::body const& input) {
+template <class = void>
+[[nodiscard]] std::string read_input(http::body const& input) {
   if (input.reader() == nullptr)
     return input.text();
   input.reader()->rewind();
@@ -3468,6 +3533,11 @@ void prepare_run(agent_client<Transport>& agent, exec_options const& options,
     agent.require(feature_merge_stderr, call);
   if (!options.user.empty())
     agent.require(feature_user, call);
+  if (options.open_input) {
+    agent.require(feature_stdin_stream, call);
+    rq.input_stream = true;
+    return;
+  }
   if (!options.input.present())
     return;
   if (options.input.size() <= wire::max_inline_input) {
@@ -3478,6 +3548,16 @@ void prepare_run(agent_client<Transport>& agent, exec_options const& options,
     agent.require(feature_stdin_stream, call);
     rq.input_stream = true;
   }
+}
+[[nodiscard]] inline error explain_start_failure(error const& e, command const& what,
+                                                 exec_options const& options) {
+  std::string message = e.what();
+  auto const* const argv = what.argv();
+  if (e.details().stage == "chdir")
+    message += " (the working directory '" + options.cwd + "')";
+  else if (argv != nullptr && argv->size() == 1 && argv->front().find(' ') != std::string::npos)
+    message += " (this is one program's name; a script for the shell is hf::shell(\"...\"))";
+  return error(e.kind(), std::move(message), e.details());
 }
 template <transport Transport, class Follow>
 run_result conclude(run_driver<Transport>& driver, run_state& state, input_pump<Transport>* pump,
@@ -3517,25 +3597,26 @@ run_result conclude(run_driver<Transport>& driver, run_state& state, input_pump<
   if (state.overflowed()) {
     state.mute();
     driver.kill();
-    throw command_error(errc::output_limit,
-                        "command '" + state.result().command_line +
-                            "' was killed: its output is larger than capture_limit (" +
-                            std::to_string(options.capture_limit) + " bytes)",
-                        std::move(state.result()));
+    std::string message = "command '" + state.result().command_line +
+                          "' was killed: its output is larger than capture_limit (" +
+                          std::to_string(options.capture_limit) + " bytes)";
+    throw command_error(errc::output_limit, std::move(message), std::move(state.result()));
   }
   return std::move(state.result());
 }
-template <transport Transport>
+template <transport Transport, class Json = wire::json>
 run_result exec(agent_client<Transport>& agent, command const& what, exec_options const& options,
                 std::function<bool()> const& machine_ended) {
   validate_command(what, options);
+  if (options.open_input)
+    throw error(errc::invalid_argument, "exec: open_input is for background processes");
   if (options.stop.stop_requested())
     throw error(errc::cancelled, "exec: cancelled before it began");
   run_handle handle;
   handle.operation_id = options.operation_id.empty() ? random_hex(16) : options.operation_id;
   auto rq = make_exec_request(what, options, handle.operation_id);
   prepare_run(agent, options, rq);
-  auto body = wire::exec_request_to_json(rq).dump();
+  auto body = wire::exec_request_to_json<Json>(rq).dump();
   if (body.size() > wire::max_json_body)
     throw error(errc::too_large, "exec: command, environment and input are larger than 16 MiB");
   run_state state(options, std::move(handle), what.display());
@@ -3547,8 +3628,14 @@ run_result exec(agent_client<Transport>& agent, command const& what, exec_option
     pump.emplace(agent, options.input, fail_run);
   auto* const pump_or_null = pump ? &*pump : nullptr;
   run_driver<Transport> driver(agent, state, machine_ended);
-  return conclude(driver, state, pump_or_null,
-                  [&] { driver.start(std::move(body), pump_or_null, fail_run); });
+  try {
+    return conclude(driver, state, pump_or_null,
+                    [&] { driver.start(std::move(body), pump_or_null, fail_run); });
+  } catch (error const& e) {
+    if (e.kind() != errc::exec_failed)
+      throw;
+    throw explain_start_failure(e, what, options);
+  }
 }
 template <transport Transport>
 run_result attach(agent_client<Transport>& agent, run_handle handle, exec_options const& options,
@@ -3574,7 +3661,7 @@ struct spawned {
   run_handle handle;
   std::int64_t pid = 0;
 };
-template <transport Transport>
+template <transport Transport, class Json = wire::json>
 spawned spawn(agent_client<Transport>& agent, command const& what, exec_options const& options) {
   validate_command(what, options);
   if (options.stop.stop_requested())
@@ -3584,25 +3671,31 @@ spawned spawn(agent_client<Transport>& agent, command const& what, exec_options 
       options.operation_id.empty() ? random_hex(16) : options.operation_id;
   auto wanted = make_exec_request(what, options, started.handle.operation_id);
   prepare_run(agent, options, wanted);
-  if (wanted.input_stream)
+  if (wanted.input_stream && !options.open_input)
     throw error(errc::invalid_argument,
-                "spawn: input above 1 MiB has to be sent with write_input after the start");
+                "spawn: input above 1 MiB has to be sent with open_input and write_input");
   wanted.linger.reset();
   call_options call;
   call.stop = options.stop;
   call.deadline = options.deadline;
   auto rq = agent.make_request("POST", std::string(wire::processes_route), call);
   rq.fields.set("Content-Type", "application/json");
-  rq.body = wire::exec_request_to_json(wanted).dump();
+  rq.body = wire::exec_request_to_json<Json>(wanted).dump();
   http::response answer;
   auto const known_instance = agent.instance();
-  if (known_instance.empty()) {
-    answer = agent.call_once("spawn", rq, 1u << 20);
-  } else {
-    rq.fields.set(std::string(wire::instance_header), known_instance);
-    answer = agent.call_idempotent("spawn", rq, 1u << 20);
+  try {
+    if (known_instance.empty()) {
+      answer = agent.call_once("spawn", rq, 1u << 20);
+    } else {
+      rq.fields.set(std::string(wire::instance_header), known_instance);
+      answer = agent.call_idempotent("spawn", rq, 1u << 20);
+    }
+  } catch (error const& e) {
+    if (e.kind() != errc::exec_failed)
+      throw;
+    throw explain_start_failure(e, what, options);
   }
-  auto const entry = wire::process_entry_from_json(wire::json::parse(answer.body, nullptr, false));
+  auto const entry = wire::process_entry_from_json(Json::parse(answer.body, nullptr, false));
   started.handle.process_id = entry.id;
   started.pid = entry.pid;
   if (started.handle.process_id.empty())
@@ -3610,17 +3703,16 @@ spawned spawn(agent_client<Transport>& agent, command const& what, exec_options 
   started.handle.agent_instance = std::string(answer.fields.get(wire::instance_header));
   return started;
 }
-template <transport Transport>
+template <transport Transport, class Json = wire::json>
 std::vector<wire::process_entry> list_processes(agent_client<Transport>& agent,
                                                 call_options const& options) {
   auto const rq = agent.make_request("GET", std::string(wire::processes_route), options);
   auto const answer = agent.call_idempotent("list processes", rq);
-  auto const j = wire::json::parse(answer.body, nullptr, false);
+  auto const j = Json::parse(answer.body, nullptr, false);
   if (!j.is_array())
     throw error(errc::protocol_error, "list processes: the agent's answer is not understood",
                 {.where = hop::agent});
   std::vector<wire::process_entry> entries;
-  entries.reserve(j.size());
   for (auto const& entry : j)
     entries.push_back(wire::process_entry_from_json(entry));
   return entries;
@@ -3633,6 +3725,7 @@ std::vector<wire::process_entry> list_processes(agent_client<Transport>& agent,
 #ifndef HF_SANDBOX_DETAIL_EXIT_REGISTRY_HPP
 #define HF_SANDBOX_DETAIL_EXIT_REGISTRY_HPP
 namespace hf::detail {
+template <class End = std::function<void()>>
 class exit_registry {
  public:
   static exit_registry& get() {
@@ -3644,7 +3737,7 @@ class exit_registry {
     }();
     return *registry;
   }
-  void add(void const* key, std::function<void()> end) {
+  void add(void const* key, End end) {
     std::lock_guard const lock(mutex_);
     entries_[key] = std::move(end);
   }
@@ -3656,7 +3749,7 @@ class exit_registry {
   exit_registry() = default;
   void run() {
     for (;;) {
-      std::function<void()> end;
+      End end;
       {
         std::lock_guard const lock(mutex_);
         if (entries_.empty())
@@ -3668,7 +3761,7 @@ class exit_registry {
     }
   }
   std::mutex mutex_;
-  std::map<void const*, std::function<void()>> entries_;
+  std::map<void const*, End> entries_;
 };
 }  // namespace hf::detail
 #endif
@@ -3792,7 +3885,8 @@ inline std::string encode(std::string_view bytes, std::string_view also_plain) {
 /// Splits an absolute URL. Throws `errc::invalid_argument` for any other scheme, credentials in the
 /// URL, a missing host, a bad port, and bytes that have to be percent-encoded (controls, blanks,
 /// everything beyond ASCII). A fragment is dropped.
-[[nodiscard]] inline url parse_url(std::string_view text) {
+template <class = void>
+[[nodiscard]] url parse_url(std::string_view text) {
   for (char const ch : text)
     if (static_cast<unsigned char>(ch) <= 0x20 || static_cast<unsigned char>(ch) >= 0x7f)
       url_detail::refuse("it holds a byte that must be percent-encoded");
@@ -3915,9 +4009,9 @@ inline void validate_remote_path(std::string_view doing, std::string const& path
 [[nodiscard]] inline std::string file_call_name(std::string_view verb, std::string const& path) {
   return std::string(verb) + " '" + path + "'";
 }
-[[nodiscard]] inline wire::json file_answer_json(std::string_view doing,
-                                                 http::response const& answer) {
-  auto body = wire::json::parse(answer.body, nullptr, false);
+template <class Json = wire::json>
+[[nodiscard]] Json file_answer_json(std::string_view doing, http::response const& answer) {
+  auto body = Json::parse(answer.body, nullptr, false);
   if (body.is_discarded())
     throw error(errc::protocol_error, std::string(doing) + ": the answer is not JSON",
                 {.http_status = answer.status, .where = hop::agent, .may_have_reached_peer = true});
@@ -4325,9 +4419,10 @@ class linked_stop {
 #ifndef HF_SANDBOX_DETAIL_PARALLEL_HPP
 #define HF_SANDBOX_DETAIL_PARALLEL_HPP
 namespace hf::detail {
+template <class Stop>
 class parallel_run {
  public:
-  explicit parallel_run(linked_stop& stop) : stop_(stop) {}
+  explicit parallel_run(Stop& stop) : stop_(stop) {}
   void run(std::size_t count, std::size_t threads, std::function<void(std::size_t)> const& task,
            std::function<void()> const& tick) {
     count_ = count;
@@ -4411,7 +4506,7 @@ class parallel_run {
         fail(failed, lock);
     }
   }
-  linked_stop& stop_;
+  Stop& stop_;
   std::mutex mutex_;
   std::condition_variable changed_;
   std::size_t count_ = 0;
@@ -4518,7 +4613,8 @@ namespace detail {
   throw error(errc::protocol_error, std::string("the agent's file answer ") + what,
               {.where = hop::agent, .may_have_reached_peer = true});
 }
-inline void put_bytes(json& j, std::string const& name, std::string_view bytes) {
+template <class Json>
+void put_bytes(Json& j, std::string const& name, std::string_view bytes) {
   if (hf::detail::is_utf8(bytes)) {
     j[name] = bytes;
   } else {
@@ -4526,15 +4622,16 @@ inline void put_bytes(json& j, std::string const& name, std::string_view bytes) 
     j[name + "_b64"] = hf::detail::base64_encode(bytes);
   }
 }
-inline std::optional<std::string> take_bytes(json const& j, std::string const& name) {
+template <class Json>
+std::optional<std::string> take_bytes(Json const& j, std::string const& name) {
   if (auto const it = j.find(name + "_b64"); it != j.end() && it->is_string()) {
-    auto bytes = hf::detail::base64_decode(it->get_ref<std::string const&>());
+    auto bytes = hf::detail::base64_decode(it->template get_ref<std::string const&>());
     if (!bytes)
       bad_file_answer("has bad base64");
     return bytes;
   }
   if (auto const it = j.find(name); it != j.end() && it->is_string())
-    return it->get<std::string>();
+    return it->template get<std::string>();
   return std::nullopt;
 }
 inline std::string octal(std::uint32_t mode) {
@@ -4555,8 +4652,9 @@ inline std::uint32_t parse_octal(std::string_view text) {
   return mode;
 }
 }  // namespace detail
-[[nodiscard]] inline json file_entry_to_json(file_entry const& entry) {
-  json j = json::object();
+template <class Json = json>
+[[nodiscard]] Json file_entry_to_json(file_entry const& entry) {
+  Json j = Json::object();
   detail::put_bytes(j, "name", entry.name);
   detail::put_bytes(j, "path", entry.path);
   j["type"] = entry.type == file_type::directory ? "dir"
@@ -4569,7 +4667,8 @@ inline std::uint32_t parse_octal(std::string_view text) {
   j["mode"] = detail::octal(entry.mode);
   return j;
 }
-[[nodiscard]] inline file_entry file_entry_from_json(json const& j) {
+template <class Json>
+[[nodiscard]] file_entry file_entry_from_json(Json const& j) {
   if (!j.is_object())
     detail::bad_file_answer("is not an object");
   file_entry entry;
@@ -4585,15 +4684,16 @@ inline std::uint32_t parse_octal(std::string_view text) {
   if (auto const it = j.find("size"); it != j.end()) {
     if (!it->is_number_unsigned())
       detail::bad_file_answer("has a size that is no number");
-    entry.size = it->get<std::uint64_t>();
+    entry.size = it->template get<std::uint64_t>();
   }
   if (auto const it = j.find("mtime_ms"); it != j.end() && it->is_number())
-    entry.mtime_ms = it->get<std::int64_t>();
+    entry.mtime_ms = it->template get<std::int64_t>();
   if (auto const mode = detail::take_bytes(j, "mode"))
     entry.mode = detail::parse_octal(*mode);
   return entry;
 }
-[[nodiscard]] inline file_listing file_listing_from_json(json const& j) {
+template <class Json>
+[[nodiscard]] file_listing file_listing_from_json(Json const& j) {
   auto const entries = j.is_object() ? j.find("entries") : j.end();
   if (entries == j.end() || !entries->is_array())
     detail::bad_file_answer("has no entries");
@@ -4602,28 +4702,30 @@ inline std::uint32_t parse_octal(std::string_view text) {
   for (auto const& entry : *entries)
     listing.entries.push_back(file_entry_from_json(entry));
   if (auto const it = j.find("truncated"); it != j.end() && it->is_boolean())
-    listing.truncated = it->get<bool>();
+    listing.truncated = it->template get<bool>();
   if (listing.truncated)
     listing.next = detail::take_bytes(j, "next");
   return listing;
 }
-[[nodiscard]] inline json write_result_to_json(write_result const& result) {
-  json j = json::object();
+template <class Json = json>
+[[nodiscard]] Json write_result_to_json(write_result const& result) {
+  Json j = Json::object();
   detail::put_bytes(j, "path", result.path);
   j["size"] = result.size;
   if (!result.atomic)
     j["atomic"] = false;
   return j;
 }
-[[nodiscard]] inline write_result write_result_from_json(json const& j) {
+template <class Json>
+[[nodiscard]] write_result write_result_from_json(Json const& j) {
   auto const size = j.is_object() ? j.find("size") : j.end();
   if (size == j.end() || !size->is_number_unsigned())
     detail::bad_file_answer("has no size");
   write_result result;
   result.path = detail::take_bytes(j, "path").value_or("");
-  result.size = size->get<std::uint64_t>();
+  result.size = size->template get<std::uint64_t>();
   if (auto const it = j.find("atomic"); it != j.end() && it->is_boolean())
-    result.atomic = it->get<bool>();
+    result.atomic = it->template get<bool>();
   return result;
 }
 }  // namespace hf::wire
@@ -5103,7 +5205,7 @@ class basic_process {
   [[nodiscard]] std::string const& id() const noexcept { return handle_.process_id; }
   /// Its process id inside the machine; 0 when the handle was made by `attach`.
   [[nodiscard]] std::int64_t pid() const noexcept { return pid_; }
-  /// What `resume` and `attach` take, also in another program.
+  /// What `resume` takes, and with its `process_id` `attach`, also in another program.
   [[nodiscard]] run_handle const& handle() const noexcept { return handle_; }
 
   /// How it stands now. `errc::not_found` when the agent has forgotten it.
@@ -5146,7 +5248,7 @@ class basic_process {
     auto const rq = agent_->make_request("DELETE", route(), options);
     auto const answer = agent_->call_idempotent("kill " + id(), rq, 1u << 20);
     auto const j = wire::json::parse(answer.body, nullptr, false);
-    return j.is_object() && j.value("killed", wire::json(false)) == true;
+    return j.is_object() && wire::detail::event_flag(j, "killed");
   }
 
   /// Sends a signal. Needs our agent (`errc::unsupported`).
@@ -5197,7 +5299,7 @@ class basic_process {
     return std::move(state.result());
   }
 
-  /// Writes to the standard input of a process spawned with `spawn_options::open_input`, at
+  /// Writes to the standard input of a process spawned with `exec_options::open_input`, at
   /// `offset` bytes from its beginning; the same bytes at the same offset may be sent again.
   /// Returns the offset that the next bytes have. `eof` closes the input behind them.
   std::uint64_t write_input(std::string_view bytes, std::uint64_t offset, bool eof = false,
@@ -5308,8 +5410,7 @@ class basic_sandbox {
   /// The same, sharing a client's connections and caches with other sandboxes. (A template, so that
   /// `create({})` means empty options.)
   template <std::same_as<std::shared_ptr<client_type>> Client>
-  [[nodiscard]] static basic_sandbox create(Client client,
-                                            launch_options const& options = {}) {
+  [[nodiscard]] static basic_sandbox create(Client client, launch_options const& options = {}) {
     auto machine = client->launcher().launch(client->transport(), options);
     return basic_sandbox(std::move(client), std::move(machine), true);
   }
@@ -5528,7 +5629,7 @@ class basic_sandbox {
       if (core.owned && !core.ended)
         core.client->launcher().release(core.client->transport(), core.machine.id);
     core.owned = false;
-    detail::exit_registry::get().remove(&core);
+    detail::exit_registry<>::get().remove(&core);
     return core.machine.id;
   }
 
@@ -5547,6 +5648,7 @@ class basic_sandbox {
           return e.kind() == errc::not_found;
         }
       };
+      agent.on_unreachable(machine_ended);
     }
 
     std::shared_ptr<client_type> client;
@@ -5561,7 +5663,7 @@ class basic_sandbox {
   basic_sandbox(std::shared_ptr<client_type> client, hf::instance machine, bool owned)
       : core_(std::make_shared<core_state>(std::move(client), std::move(machine), owned)) {
     if (owned)
-      detail::exit_registry::get().add(core_.get(), [weak = std::weak_ptr<core_state>(core_)] {
+      detail::exit_registry<>::get().add(core_.get(), [weak = std::weak_ptr<core_state>(core_)] {
         if (auto core = weak.lock())
           end_core_quietly(*core, end_reason::atexit);
       });
@@ -5583,7 +5685,7 @@ class basic_sandbox {
     else
       l.stop(t, core.machine.id);
     core.ended = true;
-    detail::exit_registry::get().remove(&core);
+    detail::exit_registry<>::get().remove(&core);
   }
 
   static void end_core_quietly(core_state& core, end_reason reason) noexcept {
@@ -5601,7 +5703,7 @@ class basic_sandbox {
     if (!core_)
       return;
     end_core_quietly(*core_, reason);
-    detail::exit_registry::get().remove(core_.get());
+    detail::exit_registry<>::get().remove(core_.get());
   }
 
   std::shared_ptr<core_state> core_;
@@ -5725,14 +5827,15 @@ class agent_source {
 namespace hf::http {
 
 /// A reference to any transport, of one type for all of them: code that needs no knowledge of the
-/// transport's type is compiled once. The transport has to outlive it; copies refer to the same one.
+/// transport's type is compiled once. The transport has to outlive it; copies refer to the same
+/// one.
 class transport_ref {
  public:
   /// Refers to `through`, which must outlive it. (The concept itself would ask whether this class
   /// converts to itself.)
   template <class T>
-    requires(!std::is_const_v<T> && !std::is_same_v<T, transport_ref>)
-  transport_ref(T& through) noexcept
+  requires(!std::is_const_v<T> && !std::is_same_v<T, transport_ref>) transport_ref(T& through)
+  noexcept
       : object_(std::addressof(through)),
         send_([](void* object, request const& rq, response_sink& sink) {
           static_cast<T*>(object)->send(rq, sink);
@@ -5777,14 +5880,15 @@ namespace hf::hub {
       return std::string(id);
   return {};
 }
-[[nodiscard]] inline std::string error_text(http::response const& answer) {
+template <class Json = nlohmann::json>
+[[nodiscard]] std::string error_text(http::response const& answer) {
   if (auto const text = answer.fields.get("X-Error-Message"); !text.empty())
     return std::string(text);
-  auto const body = nlohmann::json::parse(answer.body, nullptr, false);
+  auto const body = Json::parse(answer.body, nullptr, false);
   std::string out;
-  auto const take = [&](nlohmann::json const& value) {
+  auto const take = [&](Json const& value) {
     if (value.is_string())
-      out += (out.empty() ? "" : "; ") + value.get<std::string>();
+      out += (out.empty() ? "" : "; ") + value.template get<std::string>();
   };
   if (body.is_object()) {
     if (auto const it = body.find("error"); it != body.end()) {
@@ -5811,8 +5915,9 @@ namespace hf::hub {
     text.replace(at, secret.size(), "***");
   return text;
 }
-[[nodiscard]] inline error answer_error(std::string_view doing, http::response const& answer,
-                                        std::string_view secret) {
+template <class Json = nlohmann::json>
+[[nodiscard]] error answer_error(std::string_view doing, http::response const& answer,
+                                 std::string_view secret) {
   error_details details;
   details.http_status = answer.status;
   details.where = hop::hub;
@@ -5823,7 +5928,7 @@ namespace hf::hub {
   if (answer.status == 408 || answer.status == 429 || answer.status >= 500)
     details.retry = retry_advice::yes;
   std::string message = "the Hugging Face Hub cannot " + std::string(doing) + ": ";
-  auto const text = error_text(answer);
+  auto const text = error_text<Json>(answer);
   message += text.empty() ? "no reason given" : text;
   message += " (HTTP " + std::to_string(answer.status);
   if (auto const named = answer.fields.get("X-Error-Code"); !named.empty())
@@ -5862,7 +5967,8 @@ using environment = std::function<std::optional<std::string>(std::string const& 
       return true;
   return false;
 }
-[[nodiscard]] inline std::string expand_path(environment const& env, std::string_view path) {
+template <class = void>
+[[nodiscard]] std::string expand_path(environment const& env, std::string_view path) {
   auto const is_name = [](char c) {
     return c == '_' || (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
   };
@@ -5915,7 +6021,8 @@ namespace credentials_detail {
   return token;
 }
 }  // namespace credentials_detail
-[[nodiscard]] inline std::string token_path(environment const& env) {
+template <class = void>
+[[nodiscard]] std::string token_path(environment const& env) {
   if (auto const path = value_of(env, "HF_TOKEN_PATH"); !path.empty())
     return expand_path(env, path);
   if (auto const home = value_of(env, "HF_HOME"); !home.empty())
@@ -5924,8 +6031,9 @@ namespace credentials_detail {
     return expand_path(env, cache) + "/huggingface/token";
   return expand_path(env, "~/.cache/huggingface/token");
 }
-[[nodiscard]] inline std::optional<std::string> find_token(std::string_view explicit_token,
-                                                           environment const& env) {
+template <class = void>
+[[nodiscard]] std::optional<std::string> find_token(std::string_view explicit_token,
+                                                    environment const& env) {
   using credentials_detail::cleaned;
   if (auto token = cleaned(explicit_token))
     return token;
@@ -5939,8 +6047,8 @@ namespace credentials_detail {
     return std::nullopt;
   return cleaned(std::string(std::istreambuf_iterator<char>(file), {}));
 }
-[[nodiscard]] inline std::string require_token(std::string_view explicit_token,
-                                               environment const& env) {
+template <class = void>
+[[nodiscard]] std::string require_token(std::string_view explicit_token, environment const& env) {
   if (auto token = find_token(explicit_token, env))
     return *std::move(token);
   if (is_on(env, "HF_HUB_DISABLE_IMPLICIT_TOKEN"))
@@ -6007,10 +6115,11 @@ struct retry_policy {
       return false;
   }
 }
+template <class Policy>
 class retry_loop {
  public:
   using clock = std::chrono::steady_clock;
-  retry_loop(retry_policy const& policy, std::optional<clock::time_point> deadline)
+  retry_loop(Policy const& policy, std::optional<clock::time_point> deadline)
       : policy_(policy), deadline_(deadline), pauses_(policy.first, policy.longest) {}
   [[nodiscard]] bool wait(error const& failure, stop_token const& stop) {
     if (++used_ >= policy_.attempts)
@@ -6030,7 +6139,7 @@ class retry_loop {
     return true;
   }
  private:
-  retry_policy policy_;
+  Policy policy_;
   std::optional<clock::time_point> deadline_;
   detail::backoff pauses_;
   int used_ = 0;
@@ -6060,9 +6169,10 @@ struct api_call {
   std::optional<std::chrono::steady_clock::time_point> deadline = {};
   std::chrono::milliseconds stall_timeout{60'000};
 };
-class client {
+template <class Json>
+class basic_client {
  public:
-  explicit client(hub::settings how = {}) : settings_(std::move(how)) {}
+  explicit basic_client(hub::settings how = {}) : settings_(std::move(how)) {}
   [[nodiscard]] hub::settings const& settings() const noexcept { return settings_; }
   [[nodiscard]] std::string endpoint() const {
     return endpoint_url(settings_.endpoint, settings_.env);
@@ -6105,20 +6215,18 @@ class client {
         auto answer = http::fetch(through, prepare(call, secret));
         if (answer.status >= 200 && answer.status < 300)
           return answer;
-        throw answer_error(call.doing, answer, secret);
+        throw answer_error<Json>(call.doing, answer, secret);
       } catch (error const& failure) {
         if (!call.repeatable || !is_transient(failure) || !tries.wait(failure, call.stop))
           throw;
       }
     }
   }
-  [[nodiscard]] nlohmann::json perform_json(http::transport_ref through,
-                                            api_call const& call) const {
+  [[nodiscard]] Json perform_json(http::transport_ref through, api_call const& call) const {
     return parse_json(call.doing, perform(through, call));
   }
-  [[nodiscard]] static nlohmann::json parse_json(std::string const& doing,
-                                                 http::response const& answer) {
-    auto json = nlohmann::json::parse(answer.body, nullptr, false);
+  [[nodiscard]] static Json parse_json(std::string const& doing, http::response const& answer) {
+    auto json = Json::parse(answer.body, nullptr, false);
     if (json.is_discarded()) {
       error_details details;
       details.http_status = answer.status;
@@ -6132,10 +6240,11 @@ class client {
     return json;
   }
  private:
-  static std::string dump(api_call const& call) {
+  template <class Call>
+  static std::string dump(Call const& call) {
     try {
       return call.body->dump();
-    } catch (nlohmann::json::exception const&) {
+    } catch (typename Json::exception const&) {
       throw error(errc::invalid_argument, "cannot " + call.doing + ": a text is not UTF-8");
     }
   }
@@ -6148,6 +6257,7 @@ class client {
   }
   hub::settings settings_;
 };
+using client = basic_client<nlohmann::json>;
 }  // namespace hf::hub
 #endif
 
@@ -6188,40 +6298,44 @@ struct job_info {
   }
 };
 namespace job_detail {
-using nlohmann::json;
-[[nodiscard]] inline json const& member(json const& from, char const* name) {
-  static json const null;
+template <class Json>
+[[nodiscard]] Json const& member(Json const& from, char const* name) {
+  static Json const null;
   if (!from.is_object())
     return null;
   auto const it = from.find(name);
   return it == from.end() ? null : *it;
 }
-[[nodiscard]] inline std::string text(json const& from, char const* name) {
+template <class Json>
+[[nodiscard]] std::string text(Json const& from, char const* name) {
   auto const& value = member(from, name);
-  return value.is_string() ? value.get<std::string>() : std::string();
+  return value.is_string() ? value.template get<std::string>() : std::string();
 }
-[[nodiscard]] inline std::vector<std::string> texts(json const& from, char const* name) {
+template <class Json>
+[[nodiscard]] std::vector<std::string> texts(Json const& from, char const* name) {
   std::vector<std::string> out;
   for (auto const& item : member(from, name))
     if (item.is_string())
-      out.push_back(item.get<std::string>());
+      out.push_back(item.template get<std::string>());
   return out;
 }
-[[nodiscard]] inline std::map<std::string, std::string> text_map(json const& from,
-                                                                 char const* name) {
+template <class Json>
+[[nodiscard]] std::map<std::string, std::string> text_map(Json const& from, char const* name) {
   std::map<std::string, std::string> out;
   if (auto const& object = member(from, name); object.is_object())
     for (auto const& [key, value] : object.items())
       if (value.is_string())
-        out[key] = value.get<std::string>();
+        out[key] = value.template get<std::string>();
   return out;
 }
-[[nodiscard]] inline job_party party(json const& from, char const* name) {
+template <class Json>
+[[nodiscard]] job_party party(Json const& from, char const* name) {
   auto const& value = member(from, name);
   return {text(value, "id"), text(value, "name"), text(value, "type")};
 }
 }  // namespace job_detail
-[[nodiscard]] inline job_info parse_job(nlohmann::json const& from) {
+template <class Json>
+[[nodiscard]] job_info parse_job(Json const& from) {
   namespace d = job_detail;
   auto const& status = d::member(from, "status");
   job_info job;
@@ -6261,11 +6375,12 @@ struct job_metrics {
   std::map<std::string, gpu> gpus = {};
   std::string replica = {};
 };
-[[nodiscard]] inline job_metrics parse_metrics(nlohmann::json const& from) {
+template <class Json>
+[[nodiscard]] job_metrics parse_metrics(Json const& from) {
   namespace d = job_detail;
-  auto const number = [](nlohmann::json const& in, char const* name) {
+  auto const number = [](Json const& in, char const* name) {
     auto const& value = d::member(in, name);
-    return value.is_number() ? value.get<double>() : 0.0;
+    return value.is_number() ? value.template get<double>() : 0.0;
   };
   job_metrics out;
   out.cpu_usage_pct = number(from, "cpu_usage_pct");
@@ -6290,7 +6405,8 @@ struct hardware {
   double unit_cost_usd = 0;
   std::string unit_label = {};
 };
-[[nodiscard]] inline hardware parse_hardware(nlohmann::json const& from) {
+template <class Json>
+[[nodiscard]] hardware parse_hardware(Json const& from) {
   namespace d = job_detail;
   hardware out;
   out.name = d::text(from, "name");
@@ -6298,10 +6414,10 @@ struct hardware {
   out.cpu = d::text(from, "cpu");
   out.ram = d::text(from, "ram");
   auto const& accelerator = d::member(from, "accelerator");
-  out.accelerator =
-      accelerator.is_string() ? accelerator.get<std::string>() : d::text(accelerator, "model");
+  out.accelerator = accelerator.is_string() ? accelerator.template get<std::string>()
+                                            : d::text(accelerator, "model");
   auto const& cost = d::member(from, "unitCostUSD");
-  out.unit_cost_usd = cost.is_number() ? cost.get<double>() : 0.0;
+  out.unit_cost_usd = cost.is_number() ? cost.template get<double>() : 0.0;
   out.unit_label = d::text(from, "unitLabel");
   return out;
 }
@@ -6346,11 +6462,12 @@ inline void check_labels(std::map<std::string, std::string> const& labels) {
                                               "': keys and values have at most 100 characters of "
                                               "[A-Za-z0-9._-]");
 }
-[[nodiscard]] inline nlohmann::json to_json(job_request const& job) {
-  nlohmann::json out{{"command", job.command},
-                     {"arguments", job.arguments},
-                     {"environment", job.environment},
-                     {"flavor", job.flavor}};
+template <class Json = nlohmann::json>
+[[nodiscard]] Json to_json(job_request const& job) {
+  Json out{{"command", job.command},
+           {"arguments", job.arguments},
+           {"environment", job.environment},
+           {"flavor", job.flavor}};
   if (auto space = space_of_image(job.image))
     out["spaceId"] = *std::move(space);
   else
@@ -6362,12 +6479,11 @@ inline void check_labels(std::map<std::string, std::string> const& labels) {
   if (!job.labels.empty())
     out["labels"] = job.labels;
   if (!job.expose.empty())
-    out["expose"] = nlohmann::json{{"ports", job.expose}};
+    out["expose"] = Json{{"ports", job.expose}};
   if (!job.volumes.empty()) {
-    auto volumes = nlohmann::json::array();
+    auto volumes = Json::array();
     for (auto const& from : job.volumes) {
-      nlohmann::json item{
-          {"type", from.type}, {"source", from.source}, {"mountPath", from.mount_path}};
+      Json item{{"type", from.type}, {"source", from.source}, {"mountPath", from.mount_path}};
       if (!from.revision.empty())
         item["revision"] = from.revision;
       if (!from.path.empty())
@@ -6396,10 +6512,12 @@ struct call_limits {
   stop_token stop = {};
   std::optional<std::chrono::steady_clock::time_point> deadline = {};
 };
-class jobs {
+template <class Json>
+class basic_jobs {
  public:
-  explicit jobs(client through = client()) : client_(std::move(through)) {}
-  [[nodiscard]] hub::client const& hub_client() const noexcept { return client_; }
+  explicit basic_jobs(basic_client<Json> through = basic_client<Json>())
+      : client_(std::move(through)) {}
+  [[nodiscard]] basic_client<Json> const& hub_client() const noexcept { return client_; }
   [[nodiscard]] identity who_am_i(http::transport_ref through,
                                   call_limits const& limits = {}) const {
     auto const answer = client_.perform_json(
@@ -6413,7 +6531,7 @@ class jobs {
                                job_request const& job, call_limits const& limits = {}) const {
     auto call = repeatable("start the job", "POST", jobs_path(name_space), limits);
     call.repeatable = false;
-    call.body = to_json(job);
+    call.body = to_json<Json>(job);
     return parse_job(client_.perform_json(through, call));
   }
   [[nodiscard]] job_info inspect(http::transport_ref through, std::string const& name_space,
@@ -6443,7 +6561,7 @@ class jobs {
         throw error(errc::protocol_error, "the Hugging Face Hub's list of jobs does not end");
       auto const call = repeatable("list jobs", "GET", target, limits);
       auto const answer = client_.perform(through, call);
-      auto const body = hub::client::parse_json(call.doing, answer);
+      auto const body = basic_client<Json>::parse_json(call.doing, answer);
       if (!body.is_array())
         throw error(errc::protocol_error, "the Hugging Face Hub's list of jobs is not a list");
       for (auto const& item : body) {
@@ -6483,7 +6601,7 @@ class jobs {
                       call_limits const& limits = {}) const {
     check_labels(labels);
     auto call = repeatable("label job " + id, "PUT", job_path(name_space, id) + "/labels", limits);
-    call.body = nlohmann::json{{"labels", labels}};
+    call.body = Json{{"labels", labels}};
     return parse_job(client_.perform_json(through, call));
   }
   [[nodiscard]] std::vector<hardware> list_hardware(http::transport_ref through,
@@ -6546,8 +6664,9 @@ class jobs {
     }
     return {};
   }
-  hub::client client_;
+  basic_client<Json> client_;
 };
+using jobs = basic_jobs<nlohmann::json>;
 }  // namespace hf::hub
 #endif
 
@@ -6603,8 +6722,9 @@ namespace hf::hub {
   return out;
 }
 namespace job_streams_detail {
-inline bool read_events(client const& hub, http::transport_ref through, api_call const& call,
-                        std::function<bool(nlohmann::json const&)> const& on_event) {
+template <class Json>
+bool read_events(basic_client<Json> const& hub, http::transport_ref through, api_call const& call,
+                 std::type_identity_t<std::function<bool(Json const&)>> const& on_event) {
   auto const secret = hub.token();
   auto rq = hub.prepare(call, secret);
   rq.fields.set("Accept", "text/event-stream");
@@ -6612,16 +6732,17 @@ inline bool read_events(client const& hub, http::transport_ref through, api_call
   bool wanted = true;
   auto const answer = http::stream(through, rq, [&](std::span<std::byte const> data) {
     wanted = decoder.feed(http::as_text(data), [&](std::string_view text) {
-      auto const event = nlohmann::json::parse(text, nullptr, false);
+      auto const event = Json::parse(text, nullptr, false);
       return !event.is_object() || on_event(event);
     });
     return wanted ? http::flow::more : http::flow::stop;
   });
   if (answer.status < 200 || answer.status >= 300)
-    throw answer_error(call.doing, answer, secret);
+    throw answer_error<Json>(call.doing, answer, secret);
   return wanted;
 }
-inline bool log_line(nlohmann::json const& event, std::string& line) {
+template <class Json>
+bool log_line(Json const& event, std::string& line) {
   line = job_detail::text(event, "data");
   return line.substr(0, 17) != "===== Job started";
 }
@@ -6629,14 +6750,15 @@ inline bool log_line(nlohmann::json const& event, std::string& line) {
   return failure.kind() == errc::connection_lost || failure.kind() == errc::request_timed_out;
 }
 }  // namespace job_streams_detail
-[[nodiscard]] inline std::vector<std::string> log_tail(
-    jobs const& api, http::transport_ref through, std::string const& name_space,
+template <class Json>
+[[nodiscard]] std::vector<std::string> log_tail(
+    basic_jobs<Json> const& api, http::transport_ref through, std::string const& name_space,
     std::string const& id, std::size_t lines, call_limits const& limits = {},
     std::chrono::milliseconds quiet = std::chrono::milliseconds(5000)) {
   namespace d = job_streams_detail;
   api_call call;
   call.doing = "read the log of job " + id;
-  call.target = jobs::job_path(name_space, id) + "/logs?tail=" + std::to_string(lines);
+  call.target = basic_jobs<Json>::job_path(name_space, id) + "/logs?tail=" + std::to_string(lines);
   call.stop = limits.stop;
   call.deadline = limits.deadline;
   call.stall_timeout = quiet;
@@ -6646,7 +6768,7 @@ inline bool log_line(nlohmann::json const& event, std::string& line) {
   for (;;) {
     try {
       out.clear();
-      d::read_events(api.hub_client(), through, call, [&](nlohmann::json const& event) {
+      d::read_events(api.hub_client(), through, call, [&](Json const& event) {
         connected = true;
         std::string line;
         if (d::log_line(event, line))
@@ -6665,14 +6787,15 @@ inline bool log_line(nlohmann::json const& event, std::string& line) {
     out.erase(out.begin(), out.end() - static_cast<std::ptrdiff_t>(lines));
   return out;
 }
-inline void follow_logs(jobs const& api, http::transport_ref through, std::string const& name_space,
-                        std::string const& id,
-                        std::function<bool(std::string const&)> const& on_line,
-                        call_limits const& limits = {}) {
+template <class Json>
+void follow_logs(basic_jobs<Json> const& api, http::transport_ref through,
+                 std::string const& name_space, std::string const& id,
+                 std::function<bool(std::string const&)> const& on_line,
+                 call_limits const& limits = {}) {
   namespace d = job_streams_detail;
   api_call call;
   call.doing = "follow the log of job " + id;
-  call.target = jobs::job_path(name_space, id) + "/logs";
+  call.target = basic_jobs<Json>::job_path(name_space, id) + "/logs";
   call.stop = limits.stop;
   call.deadline = limits.deadline;
   call.stall_timeout = std::chrono::seconds(120);
@@ -6683,15 +6806,14 @@ inline void follow_logs(jobs const& api, http::transport_ref through, std::strin
     std::size_t at = 0;
     bool progress = false;
     try {
-      bool const wanted =
-          d::read_events(api.hub_client(), through, call, [&](nlohmann::json const& event) {
-            if (at++ < seen)
-              return true;
-            seen = at;
-            progress = true;
-            std::string line;
-            return !d::log_line(event, line) || on_line(line);
-          });
+      bool const wanted = d::read_events(api.hub_client(), through, call, [&](Json const& event) {
+        if (at++ < seen)
+          return true;
+        seen = at;
+        progress = true;
+        std::string line;
+        return !d::log_line(event, line) || on_line(line);
+      });
       if (!wanted || ended)
         return;
     } catch (error const& failure) {
@@ -6704,22 +6826,22 @@ inline void follow_logs(jobs const& api, http::transport_ref through, std::strin
       throw error(errc::cancelled, "following a log was cancelled");
   }
 }
-inline void follow_metrics(jobs const& api, http::transport_ref through,
-                           std::string const& name_space, std::string const& id,
-                           std::function<bool(job_metrics const&)> const& on_sample,
-                           call_limits const& limits = {}) {
+template <class Json>
+void follow_metrics(basic_jobs<Json> const& api, http::transport_ref through,
+                    std::string const& name_space, std::string const& id,
+                    std::function<bool(job_metrics const&)> const& on_sample,
+                    call_limits const& limits = {}) {
   namespace d = job_streams_detail;
   api_call call;
   call.doing = "read the metrics of job " + id;
-  call.target = jobs::job_path(name_space, id) + "/metrics";
+  call.target = basic_jobs<Json>::job_path(name_space, id) + "/metrics";
   call.stop = limits.stop;
   call.deadline = limits.deadline;
   call.stall_timeout = std::chrono::seconds(10);
   for (;;) {
     try {
-      if (!d::read_events(api.hub_client(), through, call, [&](nlohmann::json const& event) {
-            return on_sample(parse_metrics(event));
-          }))
+      if (!d::read_events(api.hub_client(), through, call,
+                          [&](Json const& event) { return on_sample(parse_metrics(event)); }))
         return;
     } catch (error const& failure) {
       if (!d::broke_off(failure) && failure.http_status() != 500)
@@ -6753,7 +6875,8 @@ struct sandbox_id {
   std::string name_space = {};
   std::string job = {};
 };
-[[nodiscard]] inline sandbox_id parse_sandbox_id(std::string_view text) {
+template <class = void>
+[[nodiscard]] sandbox_id parse_sandbox_id(std::string_view text) {
   constexpr std::string_view plain =
       "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-";
   sandbox_id out;
@@ -6784,7 +6907,8 @@ struct sandbox_id {
       c = static_cast<char>(c + 32);
   return out + "--" + std::to_string(wire::default_port) + ".";
 }
-[[nodiscard]] inline bool is_own_proxy_url(std::string const& text, std::string const& job_id) {
+template <class = void>
+[[nodiscard]] bool is_own_proxy_url(std::string const& text, std::string const& job_id) {
   http::url url;
   try {
     url = http::parse_url(text);
@@ -6795,8 +6919,9 @@ struct sandbox_id {
   return (url.tls() || http::is_loopback_host(url.host)) && url.target == "/" &&
          url.host.size() > prefix.size() && url.host.compare(0, prefix.size(), prefix) == 0;
 }
-[[nodiscard]] inline std::optional<std::string> proxy_url(job_info const& job,
-                                                          std::string const& hub_endpoint) {
+template <class = void>
+[[nodiscard]] std::optional<std::string> proxy_url(job_info const& job,
+                                                   std::string const& hub_endpoint) {
   auto const marker = "--" + std::to_string(wire::default_port) + ".";
   for (auto url : job.expose_urls) {
     if (url.find(marker) == std::string::npos)
@@ -6813,8 +6938,9 @@ struct sandbox_id {
     return "https://" + proxy_host_prefix(job.id) + "hf.jobs";
   return std::nullopt;
 }
-[[nodiscard]] inline std::optional<endpoint> agent_endpoint(job_info const& job,
-                                                            client const& hub) {
+template <class Json>
+[[nodiscard]] std::optional<endpoint> agent_endpoint(job_info const& job,
+                                                     basic_client<Json> const& hub) {
   auto const url = proxy_url(job, hub.endpoint());
   if (!url)
     return std::nullopt;
@@ -6834,6 +6960,7 @@ struct sandbox_id {
 #ifndef HF_SANDBOX_DETAIL_GZIP_HPP
 #define HF_SANDBOX_DETAIL_GZIP_HPP
 namespace hf::detail {
+template <class Word = std::uint32_t>
 class deflate_writer {
  public:
   static void append(std::string& out, std::string_view data) {
@@ -6942,7 +7069,7 @@ class deflate_writer {
                                     bases.begin()) -
            1;
   }
-  [[nodiscard]] static huffman make_code(std::vector<std::uint32_t> counts, unsigned limit) {
+  [[nodiscard]] static huffman make_code(std::vector<Word> counts, unsigned limit) {
     huffman code;
     code.lengths.assign(counts.size(), 0);
     code.codes.assign(counts.size(), 0);
@@ -7033,8 +7160,8 @@ class deflate_writer {
   }
   void put(huffman const& code, std::size_t which) { put(code.codes[which], code.lengths[which]); }
   void flush_block(bool last) {
-    std::vector<std::uint32_t> literal_counts(286, 0);
-    std::vector<std::uint32_t> distance_counts(30, 0);
+    std::vector<Word> literal_counts(286, 0);
+    std::vector<Word> distance_counts(30, 0);
     literal_counts[256] = 1;
     for (auto const& s : symbols_) {
       if (s.distance == 0) {
@@ -7082,7 +7209,7 @@ class deflate_writer {
         i += run;
       }
     }
-    std::vector<std::uint32_t> counts(19, 0);
+    std::vector<Word> counts(19, 0);
     for (auto const& [which, extra] : runs)
       ++counts[which];
     auto const code = make_code(std::move(counts), 7);
@@ -7099,8 +7226,8 @@ class deflate_writer {
   }
   std::string& out_;
   std::string_view data_;
-  std::vector<std::uint32_t> head_;
-  std::vector<std::uint32_t> previous_;
+  std::vector<Word> head_;
+  std::vector<Word> previous_;
   std::vector<symbol> symbols_;
   std::uint64_t bit_buffer_ = 0;
   unsigned bit_count_ = 0;
@@ -7118,9 +7245,10 @@ class deflate_writer {
     crc = table[(crc ^ static_cast<unsigned char>(ch)) & 0xff] ^ (crc >> 8);
   return crc ^ 0xffffffffu;
 }
-[[nodiscard]] inline std::string gzip_compress(std::string_view data) {
+template <class = void>
+[[nodiscard]] std::string gzip_compress(std::string_view data) {
   std::string out("\x1f\x8b\x08\x00\x00\x00\x00\x00\x02\xff", 10);
-  deflate_writer::append(out, data);
+  deflate_writer<>::append(out, data);
   auto const put32 = [&](std::uint32_t value) {
     for (int i = 0; i < 4; ++i)
       out.push_back(static_cast<char>(value >> (8 * i) & 0xff));
@@ -7206,8 +7334,8 @@ exec "$1"
 inline constexpr std::string_view official_agent_mount = "/.hf-sbx-server";
 inline constexpr std::size_t bootstrap_piece = std::size_t{96} << 10;
 inline constexpr std::size_t bootstrap_limit = std::size_t{900} << 10;
-[[nodiscard]] inline bootstrap make_bootstrap(agent_source const& from,
-                                              std::string const& hub_endpoint) {
+template <class = void>
+[[nodiscard]] bootstrap make_bootstrap(agent_source const& from, std::string const& hub_endpoint) {
   bootstrap out;
   std::string url;
   std::string file;
@@ -7268,9 +7396,10 @@ struct started_job {
   job_info job = {};
   bool ambiguous = false;
 };
-inline int cancel_operation(jobs const& api, http::transport_ref through,
-                            std::string const& name_space, std::string const& operation,
-                            std::string const& except = {}) {
+template <class Json>
+int cancel_operation(basic_jobs<Json> const& api, http::transport_ref through,
+                     std::string const& name_space, std::string const& operation,
+                     std::string const& except = {}) {
   call_limits limits;
   limits.deadline = std::chrono::steady_clock::now() + std::chrono::seconds(30);
   int found = 0;
@@ -7284,9 +7413,10 @@ inline int cancel_operation(jobs const& api, http::transport_ref through,
   }
   return found;
 }
+template <class Json>
 class job_starter {
  public:
-  job_starter(jobs const& api, http::transport_ref through, std::string name_space,
+  job_starter(basic_jobs<Json> const& api, http::transport_ref through, std::string name_space,
               job_request request)
       : api_(api),
         through_(through),
@@ -7326,7 +7456,7 @@ class job_starter {
     return status == 0 && !failure.may_have_reached_peer() &&
            failure.kind() != errc::protocol_error && failure.kind() != errc::internal;
   }
-  bool wait(retry_loop& tries, error const& failure, call_limits const& limits) {
+  bool wait(retry_loop<retry_policy>& tries, error const& failure, call_limits const& limits) {
     try {
       return tries.wait(failure, limits.stop);
     } catch (error const& cancelled) {
@@ -7382,16 +7512,17 @@ class job_starter {
     } catch (...) {
     }
   }
-  jobs const& api_;
+  basic_jobs<Json> const& api_;
   http::transport_ref through_;
   std::string name_space_;
   job_request request_;
   std::string operation_;
   int unanswered_ = 0;
 };
-[[nodiscard]] inline started_job start_once(jobs const& api, http::transport_ref through,
-                                            std::string const& name_space, job_request request,
-                                            call_limits const& limits = {}) {
+template <class Json>
+[[nodiscard]] started_job start_once(basic_jobs<Json> const& api, http::transport_ref through,
+                                     std::string const& name_space, job_request request,
+                                     call_limits const& limits = {}) {
   return job_starter(api, through, name_space, std::move(request)).start(limits);
 }
 }  // namespace hf::hub
@@ -7409,8 +7540,8 @@ inline constexpr std::chrono::seconds default_timeout = std::chrono::hours(24);
 inline constexpr std::array<std::string_view, 6> reserved_variables{
     "SBX_PORT", "SBX_TOKEN", "SBX_IDLE_TIMEOUT", "SBX_HOST_MODE", "SBX_CAPACITY", "SBX_MAX_HOSTS"};
 namespace sandbox_request_detail {
-inline std::map<std::string, std::string> checked_variables(
-    std::map<std::string, std::string> variables, char const* field) {
+template <class Variables>
+Variables checked_variables(Variables variables, char const* field) {
   for (auto const& [name, value] : variables)
     if (name.empty() || name.find('=') != std::string::npos ||
         name.find('\0') != std::string::npos || value.find('\0') != std::string::npos)
@@ -7422,7 +7553,8 @@ inline std::map<std::string, std::string> checked_variables(
     variables.erase(std::string(name));
   return variables;
 }
-inline void check_volumes(std::vector<volume> const& volumes) {
+template <class Volumes>
+void check_volumes(Volumes const& volumes) {
   std::set<std::string> mounted;
   for (auto const& v : volumes) {
     if (v.type != "bucket" && v.type != "model" && v.type != "dataset" && v.type != "space")
@@ -7436,7 +7568,8 @@ inline void check_volumes(std::vector<volume> const& volumes) {
   }
 }
 }  // namespace sandbox_request_detail
-inline void check_launch_options(launch_options const& options) {
+template <class Options = launch_options>
+void check_launch_options(Options const& options) {
   if (options.network && !*options.network)
     throw error(errc::unsupported, "network: a machine of HF Jobs cannot be without network");
   if (options.timeout && options.timeout->count() < 1)
@@ -7458,10 +7591,11 @@ struct sandbox_request {
   std::string nonce = {};
   std::string operation = {};
 };
-[[nodiscard]] inline sandbox_request make_sandbox_request(launch_options const& options,
-                                                          agent_source const& agent,
-                                                          std::string const& hub_endpoint,
-                                                          std::string const& hf_token) {
+template <class Options = launch_options>
+[[nodiscard]] sandbox_request make_sandbox_request(Options const& options,
+                                                   agent_source const& agent,
+                                                   std::string const& hub_endpoint,
+                                                   std::string const& hf_token) {
   namespace d = sandbox_request_detail;
   check_launch_options(options);
   auto start = detail::make_bootstrap(agent, hub_endpoint);
@@ -7534,6 +7668,7 @@ struct telemetry_event {
                            "; duration_s/" + std::to_string(duration.count()) + "; reason/" +
                            std::string(reason)};
 }
+template <class Request = http::request>
 class telemetry_sender {
  public:
   telemetry_sender() = default;
@@ -7543,7 +7678,7 @@ class telemetry_sender {
   void send(http::transport_ref through, std::string const& endpoint, http::tls_settings const& tls,
             telemetry_event const& event) noexcept {
     try {
-      http::request rq;
+      Request rq;
       rq.method = "HEAD";
       rq.url = endpoint + "/api/telemetry/hf-sandbox/" + event.name;
       rq.fields.add("User-Agent", event.user_agent);
@@ -7594,7 +7729,7 @@ class telemetry_sender {
   static constexpr std::chrono::milliseconds longest{1000};
   struct item {
     http::transport_ref through;
-    http::request rq;
+    Request rq;
   };
   void work() noexcept {
     for (;;) {
@@ -7682,10 +7817,12 @@ struct hf_jobs_options {
 namespace hf::detail {
 
 /// One start of a sandbox job: begins it, waits for its agent, and undoes it when anything fails.
+template <class Json>
 class hf_jobs_start {
  public:
-  hf_jobs_start(hub::jobs const& api, http::transport_ref through, std::string name_space,
-                std::string hf_token, std::function<void(std::string const&)> on_progress)
+  hf_jobs_start(hub::basic_jobs<Json> const& api, http::transport_ref through,
+                std::string name_space, std::string hf_token,
+                std::function<void(std::string const&)> on_progress)
       : api_(api),
         through_(through),
         name_space_(std::move(name_space)),
@@ -7881,7 +8018,7 @@ class hf_jobs_start {
     }
   }
 
-  hub::jobs const& api_;
+  hub::basic_jobs<Json> const& api_;
   http::transport_ref through_;
   std::string name_space_;
   std::string hf_token_;
@@ -7913,7 +8050,8 @@ namespace hf {
 class hf_jobs_launcher {
  public:
   /// With these settings.
-  explicit hf_jobs_launcher(hf_jobs_options options = {})
+  template <std::same_as<hf_jobs_options> Options = hf_jobs_options>
+  explicit hf_jobs_launcher(Options options = {})
       : state_(std::make_unique<state>(std::move(options))) {}
 
   /// Starts a job whose agent answers. Throws `launch_error` (`launch_failed`, `start_timed_out`)
@@ -7922,7 +8060,7 @@ class hf_jobs_launcher {
   /// throws, no job is left running. `outcome_unknown` says that this could not be made sure.
   template <transport T>
   instance launch(T& through, launch_options const& options) {
-    return launch_job(http::transport_ref(through), options);
+    return launch_job(through, options);
   }
 
   /// Looks a sandbox up by "id" or "namespace/id"; also one that the official client made. Throws
@@ -7959,7 +8097,7 @@ class hf_jobs_launcher {
   /// The same; the reason goes into the usage event.
   template <transport T>
   void stop(T& through, std::string const& id, end_reason reason) {
-    stop_job(http::transport_ref(through), id, reason);
+    stop_job(through, id, reason);
   }
 
   /// The last 100 lines that the job printed. Takes up to 5 s while the job runs.
@@ -8022,7 +8160,7 @@ class hf_jobs_launcher {
   /// Whom the token belongs to; asked once per token.
   template <transport T>
   hub::identity who_am_i(T& through) {
-    return identify(http::transport_ref(through));
+    return identify(through);
   }
 
  private:
@@ -8034,7 +8172,8 @@ class hf_jobs_launcher {
   };
 
   struct state {
-    explicit state(hf_jobs_options how)
+    template <class Options>
+    explicit state(Options how)
         : options(std::move(how)),
           api(hub::client(
               {options.token, options.endpoint, options.retries, options.tls, options.env})) {}
@@ -8046,15 +8185,15 @@ class hf_jobs_launcher {
     std::map<std::string, hub::identity> identities;
     /// Of the sandboxes that were launched here, by job id.
     std::map<std::string, session> sessions;
-    hub::telemetry_sender telemetry;
+    hub::telemetry_sender<> telemetry;
   };
 
   [[nodiscard]] static bool is_reserved(std::string const& label) {
     return label.compare(0, 10, hub::sandbox_label) == 0;
   }
 
-  [[nodiscard]] hub::identity identify(http::transport_ref through,
-                                       hub::call_limits const& limits = {}) {
+  template <transport T>
+  [[nodiscard]] hub::identity identify(T& through, hub::call_limits const& limits = {}) {
     auto const key = detail::sha256_hex(state_->api.hub_client().token());
     {
       std::lock_guard const lock(state_->mutex);
@@ -8066,12 +8205,13 @@ class hf_jobs_launcher {
     return state_->identities[key] = found;
   }
 
-  [[nodiscard]] std::string default_namespace(http::transport_ref through,
-                                              hub::call_limits const& limits = {}) {
+  template <transport T>
+  [[nodiscard]] std::string default_namespace(T& through, hub::call_limits const& limits = {}) {
     return identify(through, limits).name;
   }
 
-  [[nodiscard]] hub::sandbox_id locate(http::transport_ref through, std::string const& id) {
+  template <transport T>
+  [[nodiscard]] hub::sandbox_id locate(T& through, std::string const& id) {
     auto at = hub::parse_sandbox_id(id);
     if (at.name_space.empty())
       at.name_space = state_->options.name_space;
@@ -8090,7 +8230,8 @@ class hf_jobs_launcher {
                       "'<host>.<local id>'; connecting to those is not supported yet");
   }
 
-  [[nodiscard]] instance describe(hub::job_info const& job, std::string const& id) const {
+  template <class Job>
+  [[nodiscard]] instance describe(Job const& job, std::string const& id) const {
     instance out;
     out.id = id;
     out.labels = job.labels;
@@ -8115,7 +8256,8 @@ class hf_jobs_launcher {
     return agent_source::url(std::move(url), std::move(sha256));
   }
 
-  instance launch_job(http::transport_ref through, launch_options const& options) {
+  template <transport T>
+  instance launch_job(T& through, launch_options const& options) {
     auto const& hub = state_->api.hub_client();
     auto const deadline = clock::now() + options.start_timeout;
     hub::call_limits const limits{options.stop, deadline};
@@ -8139,7 +8281,8 @@ class hf_jobs_launcher {
     return ready;
   }
 
-  void stop_job(http::transport_ref through, std::string const& id, end_reason reason) {
+  template <transport T>
+  void stop_job(T& through, std::string const& id, end_reason reason) {
     auto const at = locate(through, id);
     hub::call_limits limits;
     limits.deadline = clock::now() + std::chrono::seconds(60);
@@ -8151,8 +8294,8 @@ class hf_jobs_launcher {
     return state_->options.telemetry && hub::telemetry_allowed(state_->options.env);
   }
 
-  void report_created(http::transport_ref through, std::string const& job,
-                      launch_options const& options) noexcept {
+  template <transport T>
+  void report_created(T& through, std::string const& job, launch_options const& options) noexcept {
     try {
       if (!telemetry_on())
         return;
@@ -8171,8 +8314,8 @@ class hf_jobs_launcher {
     }
   }
 
-  void report_ended(http::transport_ref through, std::string const& job,
-                    end_reason reason) noexcept {
+  template <transport T>
+  void report_ended(T& through, std::string const& job, end_reason reason) noexcept {
     try {
       session ended;
       {
@@ -8213,7 +8356,8 @@ class hf_jobs_launcher {
 #define HF_SANDBOX_AGENT_LOCATE_HPP
 namespace hf {
 inline constexpr std::string_view agent_file_name = "hf-sandbox-agent";
-[[nodiscard]] inline std::filesystem::path locate_agent(std::filesystem::path const& given = {}) {
+template <class = void>
+[[nodiscard]] std::filesystem::path locate_agent(std::filesystem::path const& given = {}) {
   namespace fs = std::filesystem;
   auto const usable = [](fs::path const& path) {
     std::error_code ec;
@@ -8257,15 +8401,18 @@ inline constexpr std::string_view agent_file_name = "hf-sandbox-agent";
     }
   }
   std::string looked;
-  for (auto const& place : places) {
-    if (usable(place))
-      return place;
-    looked += "\n  " + place.string();
+  for (auto place = places.begin(); place != places.end(); ++place) {
+    if (usable(*place))
+      return *place;
+    if (std::find(places.begin(), place, *place) == place)  // PATH often repeats itself
+      looked += "\n  " + place->string();
   }
-  throw error(errc::agent_not_found,
-              "the agent's binary was not found; set the launcher's option 'agent' or "
-              "HF_SANDBOX_AGENT. Looked at:" +
-                  looked);
+  throw error(
+      errc::agent_not_found,
+      "the agent's binary (hf-sandbox-agent) was not found; build it from hf-sandbox's sources "
+      "(cmake --build <folder> --target hf_sandbox_agent) and name it in HF_SANDBOX_AGENT or "
+      "the launcher's option 'agent'. Looked at:" +
+          looked);
 }
 }  // namespace hf
 #endif
@@ -8318,6 +8465,7 @@ namespace hf::detail {
 class head_parser {
  public:
   enum class outcome { more, done, malformed, too_large };
+  template <class = void>
   outcome line(std::string_view text) {
     while (!text.empty() && (text.back() == '\n' || text.back() == '\r'))
       text.remove_suffix(1);
@@ -8351,6 +8499,7 @@ class head_parser {
       text.remove_suffix(1);
     return text;
   }
+  template <class = void>
   outcome status_line(std::string_view text) {
     if (text.substr(0, 7) != "HTTP/1." || text.size() < 12 || text[8] != ' ')
       return outcome::malformed;
@@ -8381,8 +8530,9 @@ class head_parser {
   std::size_t bytes_ = 0;
   bool begun_ = false;
 };
-[[nodiscard]] inline std::optional<std::uint64_t> announced_length(http::response_head const& head,
-                                                                   bool head_request) {
+template <class = void>
+[[nodiscard]] std::optional<std::uint64_t> announced_length(http::response_head const& head,
+                                                            bool head_request) {
   if (head_request || head.status == 204 || head.status == 304)
     return 0;
   if (head.fields.contains("Transfer-Encoding"))
@@ -8394,7 +8544,8 @@ class head_parser {
     return std::nullopt;
   return length;
 }
-[[nodiscard]] inline bool framing_is_ambiguous(http::response_head const& head) {
+template <class = void>
+[[nodiscard]] bool framing_is_ambiguous(http::response_head const& head) {
   std::optional<std::string_view> first;
   for (auto const& field : head.fields) {
     if (!http::iequals(field.name, "Content-Length"))
@@ -8406,6 +8557,156 @@ class head_parser {
     first = field.value;
   }
   return false;
+}
+}  // namespace hf::detail
+#endif
+
+// hf/sandbox/detail/unique_fd.hpp
+
+#ifndef HF_SANDBOX_DETAIL_UNIQUE_FD_HPP
+#define HF_SANDBOX_DETAIL_UNIQUE_FD_HPP
+#include <unistd.h>
+namespace hf::detail {
+class unique_fd {
+ public:
+  unique_fd() = default;
+  explicit unique_fd(int fd) noexcept : fd_(fd) {}
+  unique_fd(unique_fd&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+  unique_fd& operator=(unique_fd&& other) noexcept {
+    if (this != &other)
+      reset(std::exchange(other.fd_, -1));
+    return *this;
+  }
+  unique_fd(unique_fd const&) = delete;
+  unique_fd& operator=(unique_fd const&) = delete;
+  ~unique_fd() { reset(); }
+  [[nodiscard]] int get() const noexcept { return fd_; }
+  [[nodiscard]] explicit operator bool() const noexcept { return fd_ >= 0; }
+  void reset(int fd = -1) noexcept {
+    if (fd_ >= 0)
+      ::close(fd_);
+    fd_ = fd;
+  }
+ private:
+  int fd_ = -1;
+};
+}  // namespace hf::detail
+#endif
+
+// hf/sandbox/detail/local_state.hpp
+
+#ifndef HF_SANDBOX_DETAIL_LOCAL_STATE_HPP
+#define HF_SANDBOX_DETAIL_LOCAL_STATE_HPP
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+namespace hf::detail {
+[[nodiscard]] inline error local_error(std::string const& what, int number) {
+  errc const code = number == EACCES || number == EPERM    ? errc::permission_denied
+                    : number == ENOSPC || number == EDQUOT ? errc::no_space
+                    : number == EMFILE || number == ENFILE || number == EAGAIN || number == ENOMEM
+                        ? errc::resource_exhausted
+                        : errc::io_error;
+  error_details details;
+  details.system_error = number;
+  return error(code, what + ": " + std::generic_category().message(number), details);
+}
+template <class = void>
+[[nodiscard]] unique_fd open_private_directory(std::string const& path, bool create) {
+  if (create && ::mkdir(path.c_str(), 0700) != 0 && errno != EEXIST)
+    throw local_error("cannot make the directory " + path, errno);
+  unique_fd directory(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+  if (!directory) {
+    if (!create && errno == ENOENT)
+      return directory;
+    throw local_error("cannot open the directory " + path, errno);
+  }
+  struct stat found {};
+  if (::fstat(directory.get(), &found) != 0)
+    throw local_error("cannot inspect " + path, errno);
+  if (found.st_uid != ::geteuid() || (found.st_mode & 077) != 0)
+    throw error(errc::permission_denied,
+                path +
+                    " belongs to another user or is open to others; it must be this user's "
+                    "with mode 0700, or state_directory another one");
+  return directory;
+}
+template <class = void>
+[[nodiscard]] std::string own_runtime_directory() {
+  struct stat found {};
+  if (char const* const runtime = std::getenv("XDG_RUNTIME_DIR");
+      runtime != nullptr && *runtime == '/' && ::stat(runtime, &found) == 0 &&
+      S_ISDIR(found.st_mode) && found.st_uid == ::geteuid())
+    return runtime;
+  return {};
+}
+[[nodiscard]] inline std::string default_state_directory() {
+  auto const runtime = own_runtime_directory();
+  return (runtime.empty() ? "/tmp" : runtime) + "/hf-sandbox-" + std::to_string(::geteuid());
+}
+[[nodiscard]] inline bool is_local_id(std::string_view id) noexcept {
+  return id.size() == 24 && id.find_first_not_of("0123456789abcdef") == std::string_view::npos;
+}
+template <class = void>
+[[nodiscard]] std::optional<std::string> read_file_at(int directory, char const* name) {
+  unique_fd const file(::openat(directory, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK));
+  if (!file)
+    return std::nullopt;
+  std::string content;
+  char buffer[4096];
+  for (;;) {
+    auto const n = ::read(file.get(), buffer, sizeof buffer);
+    if (n < 0 && errno == EINTR)
+      continue;
+    if (n < 0)
+      return std::nullopt;
+    if (n == 0)
+      return content;
+    content.append(buffer, static_cast<std::size_t>(n));
+  }
+}
+template <class = void>
+void write_file_at(int directory, std::string const& name, std::string_view content) {
+  std::string const part = name + ".part";
+  unique_fd const file(::openat(directory, part.c_str(),
+                                O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600));
+  if (!file)
+    throw local_error("cannot make " + name, errno);
+  while (!content.empty()) {
+    auto const n = ::write(file.get(), content.data(), content.size());
+    if (n < 0 && errno == EINTR)
+      continue;
+    if (n < 0)
+      throw local_error("cannot write " + name, errno);
+    content.remove_prefix(static_cast<std::size_t>(n));
+  }
+  if (::renameat(directory, part.c_str(), directory, name.c_str()) != 0)
+    throw local_error("cannot make " + name, errno);
+}
+[[nodiscard]] inline bool try_lock_directory(int directory) noexcept {
+  return ::flock(directory, LOCK_EX | LOCK_NB) == 0;
+}
+inline void lock_directory(int directory, std::string const& path) {
+  while (::flock(directory, LOCK_EX) != 0)
+    if (errno != EINTR)
+      throw local_error("cannot lock " + path, errno);
+}
+template <class = void>
+[[nodiscard]] std::vector<std::string> local_ids(int directory) {
+  std::vector<std::string> ids;
+  int const copy = ::openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  DIR* const stream = copy < 0 ? nullptr : ::fdopendir(copy);
+  if (stream == nullptr) {
+    if (copy >= 0)
+      ::close(copy);
+    return ids;
+  }
+  while (dirent const* const entry = ::readdir(stream))
+    if (is_local_id(entry->d_name))
+      ids.emplace_back(entry->d_name);
+  ::closedir(stream);
+  return ids;
 }
 }  // namespace hf::detail
 #endif
@@ -8436,7 +8737,8 @@ namespace hf::detail {
 #ifndef HF_SANDBOX_DETAIL_PROXY_HPP
 #define HF_SANDBOX_DETAIL_PROXY_HPP
 namespace hf::detail {
-[[nodiscard]] inline std::optional<std::uint32_t> parse_ipv4(std::string_view text) {
+template <class = void>
+[[nodiscard]] std::optional<std::uint32_t> parse_ipv4(std::string_view text) {
   std::uint32_t address = 0;
   for (int part = 0; part < 4; ++part) {
     auto const dot = text.find('.');
@@ -8453,7 +8755,8 @@ namespace hf::detail {
   }
   return address;
 }
-[[nodiscard]] inline bool no_proxy_entry_matches(std::string_view entry, std::string_view host) {
+template <class = void>
+[[nodiscard]] bool no_proxy_entry_matches(std::string_view entry, std::string_view host) {
   if (entry == "*")
     return true;
   if (auto const slash = entry.find('/'); slash != std::string_view::npos) {
@@ -8480,7 +8783,8 @@ namespace hf::detail {
     return false;
   return host.size() == entry.size() || host[host.size() - entry.size() - 1] == '.';
 }
-[[nodiscard]] inline bool no_proxy_matches(std::string_view list, std::string_view host) {
+template <class = void>
+[[nodiscard]] bool no_proxy_matches(std::string_view list, std::string_view host) {
   while (!list.empty()) {
     auto const end = list.find_first_of(", \t");
     auto const entry = list.substr(0, end);
@@ -8492,8 +8796,9 @@ namespace hf::detail {
   }
   return false;
 }
-[[nodiscard]] inline std::string proxy_for(http::url const& target,
-                                           std::optional<std::string> const& configured) {
+template <class = void>
+[[nodiscard]] std::string proxy_for(http::url const& target,
+                                    std::optional<std::string> const& configured) {
   if (http::is_loopback_host(target.host))
     return {};
   if (configured)
@@ -8580,7 +8885,8 @@ class request_clock {
 #include <sys/socket.h>
 #endif
 namespace hf::detail {
-[[nodiscard]] inline std::vector<std::string> look_up(std::string const& host, bool numeric_only) {
+template <class = void>
+[[nodiscard]] std::vector<std::string> look_up(std::string const& host, bool numeric_only) {
   addrinfo hints{};
   hints.ai_family = AF_UNSPEC;
   hints.ai_socktype = SOCK_STREAM;
@@ -8600,9 +8906,9 @@ namespace hf::detail {
   }
   return out;
 }
-[[nodiscard]] inline std::vector<std::string> resolve(std::string const& host,
-                                                      http::request const& rq,
-                                                      request_clock const& clock) {
+template <class Request>
+[[nodiscard]] std::vector<std::string> resolve(std::string const& host, Request const& rq,
+                                               request_clock const& clock) {
   if (http::is_localhost_name(host))
     return {"127.0.0.1", "::1"};
   if (host.find(':') != std::string::npos)
@@ -8652,38 +8958,6 @@ namespace hf::detail {
 }  // namespace hf::detail
 #endif
 
-// hf/sandbox/detail/unique_fd.hpp
-
-#ifndef HF_SANDBOX_DETAIL_UNIQUE_FD_HPP
-#define HF_SANDBOX_DETAIL_UNIQUE_FD_HPP
-#include <unistd.h>
-namespace hf::detail {
-class unique_fd {
- public:
-  unique_fd() = default;
-  explicit unique_fd(int fd) noexcept : fd_(fd) {}
-  unique_fd(unique_fd&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
-  unique_fd& operator=(unique_fd&& other) noexcept {
-    if (this != &other)
-      reset(std::exchange(other.fd_, -1));
-    return *this;
-  }
-  unique_fd(unique_fd const&) = delete;
-  unique_fd& operator=(unique_fd const&) = delete;
-  ~unique_fd() { reset(); }
-  [[nodiscard]] int get() const noexcept { return fd_; }
-  [[nodiscard]] explicit operator bool() const noexcept { return fd_ >= 0; }
-  void reset(int fd = -1) noexcept {
-    if (fd_ >= 0)
-      ::close(fd_);
-    fd_ = fd;
-  }
- private:
-  int fd_ = -1;
-};
-}  // namespace hf::detail
-#endif
-
 // hf/sandbox/detail/validate_request.hpp
 
 #ifndef HF_SANDBOX_DETAIL_VALIDATE_REQUEST_HPP
@@ -8698,7 +8972,8 @@ namespace hf::detail {
   }
   return !text.empty();
 }
-[[nodiscard]] inline http::url validate_request(http::request const& rq) {
+template <class = void>
+[[nodiscard]] http::url validate_request(http::request const& rq) {
   auto const refuse = [](std::string const& what) {
     throw error(errc::invalid_argument, "the HTTP request cannot be sent: " + what);
   };
@@ -8725,13 +9000,15 @@ namespace hf::detail {
       refuse("a path of the TLS settings holds NUL");
   return target;
 }
-inline void check_not_over(http::request const& rq) {
+template <class = void>
+void check_not_over(http::request const& rq) {
   if (rq.stop.stop_requested())
     throw error(errc::cancelled, "the request was cancelled before it was sent");
   if (rq.deadline && *rq.deadline <= std::chrono::steady_clock::now())
     throw error(errc::request_timed_out, "the request's deadline had passed before it was sent");
 }
-[[nodiscard]] inline bool announces_empty_body(http::request const& rq) noexcept {
+template <class = void>
+[[nodiscard]] bool announces_empty_body(http::request const& rq) noexcept {
   return !rq.body.present() && (rq.method == "POST" || rq.method == "PUT" || rq.method == "PATCH");
 }
 }  // namespace hf::detail
@@ -8816,8 +9093,8 @@ inline constexpr std::array<flavor_size, 2> flavors{{
     {"cpu-basic", {2, std::uint64_t{16} << 30}},
     {"cpu-upgrade", {8, std::uint64_t{32} << 30}},
 }};
-[[nodiscard]] inline resources resources_for(docker_options const& options,
-                                             std::string_view flavor) {
+template <class = void>
+[[nodiscard]] resources resources_for(docker_options const& options, std::string_view flavor) {
   if (flavor.empty())
     flavor = "cpu-basic";
   resources out;
@@ -8869,7 +9146,8 @@ struct container_plan {
   std::string environment_file = {};
   bool auto_remove = true;
 };
-inline void check_launch_options(launch_options const& o) {
+template <class = void>
+void check_launch_options(launch_options const& o) {
   auto const unsupported = [](std::string const& text) { throw error(errc::unsupported, text); };
   auto const invalid = [](std::string const& text) { throw error(errc::invalid_argument, text); };
   if (!o.name_space.empty())
@@ -8911,18 +9189,18 @@ inline void check_launch_options(launch_options const& o) {
               v.mount_path + "')");
   }
 }
-[[nodiscard]] inline std::map<std::string, std::string> container_labels(launch_options const& o,
-                                                                         std::string const& nonce) {
+template <class = void>
+[[nodiscard]] std::map<std::string, std::string> container_labels(launch_options const& o,
+                                                                  std::string const& nonce) {
   auto labels = o.labels;
   labels["hf-sandbox"] = "1";
   labels["hf-sandbox-mode"] = "dedicated";
   labels["hf-sandbox-nonce"] = nonce;
   return labels;
 }
-[[nodiscard]] inline nlohmann::json container_body(docker_options const& options,
-                                                   launch_options const& o,
-                                                   container_plan const& plan) {
-  using json = nlohmann::json;
+template <class json = nlohmann::json>
+[[nodiscard]] json container_body(docker_options const& options, launch_options const& o,
+                                  container_plan const& plan) {
   std::vector<std::string> env;
   for (auto const& [name, value] : o.env)
     env.push_back(name + "=" + value);
@@ -8993,15 +9271,15 @@ inline void check_launch_options(launch_options const& o) {
   body["HostConfig"] = std::move(host);
   return body;
 }
-[[nodiscard]] inline std::string environment_value(nlohmann::json const& description,
-                                                   std::string_view name) {
-  auto const at = nlohmann::json::json_pointer("/Config/Env");
+template <class Json>
+[[nodiscard]] std::string environment_value(Json const& description, std::string_view name) {
+  auto const at = typename Json::json_pointer("/Config/Env");
   if (!description.contains(at) || !description.at(at).is_array())
     return {};
   for (auto const& entry : description.at(at)) {
     if (!entry.is_string())
       continue;
-    auto const& text = entry.get_ref<std::string const&>();
+    auto const& text = entry.template get_ref<std::string const&>();
     if (text.size() > name.size() && text.starts_with(name) && text[name.size()] == '=')
       return text.substr(name.size() + 1);
   }
@@ -9023,7 +9301,8 @@ struct engine_address {
   std::string name = {};
   std::string origin = {};
 };
-[[nodiscard]] inline std::optional<std::string> read_text_file(std::filesystem::path const& path) {
+template <class = void>
+[[nodiscard]] std::optional<std::string> read_text_file(std::filesystem::path const& path) {
   std::ifstream in(path, std::ios::binary);
   if (!in)
     return std::nullopt;
@@ -9031,7 +9310,8 @@ struct engine_address {
   text << in.rdbuf();
   return std::move(text).str();
 }
-inline void use_certificates(engine_address& address, std::filesystem::path const& directory) {
+template <class = void>
+void use_certificates(engine_address& address, std::filesystem::path const& directory) {
   std::error_code ignored;
   auto const file = [&](char const* name) -> std::string {
     auto path = directory / name;
@@ -9052,8 +9332,9 @@ inline void use_certificates(engine_address& address, std::filesystem::path cons
     address.tls.key_file = std::move(key);
   }
 }
-[[nodiscard]] inline engine_address parse_engine_address(std::string const& host, bool tls,
-                                                         std::string origin) {
+template <class = void>
+[[nodiscard]] engine_address parse_engine_address(std::string const& host, bool tls,
+                                                  std::string origin) {
   engine_address address;
   address.name = host;
   address.origin = std::move(origin);
@@ -9096,8 +9377,9 @@ inline void use_certificates(engine_address& address, std::filesystem::path cons
   static_cast<void>(http::parse_url(address.url));
   return address;
 }
-[[nodiscard]] inline engine_address find_engine(docker_options const& options,
-                                                hub::environment const& environment) {
+template <class Json = nlohmann::json>
+[[nodiscard]] engine_address find_engine(docker_options const& options,
+                                         hub::environment const& environment) {
   namespace fs = std::filesystem;
   auto const env = [&](char const* name) {
     auto value = environment(name);
@@ -9124,18 +9406,18 @@ inline void use_certificates(engine_address& address, std::filesystem::path cons
   std::string context = env("DOCKER_CONTEXT").value_or("");
   if (context.empty() && !config.empty()) {
     if (auto const text = read_text_file(config / "config.json")) {
-      auto const parsed = nlohmann::json::parse(*text, nullptr, false);
+      auto const parsed = Json::parse(*text, nullptr, false);
       if (parsed.is_object() && parsed.contains("currentContext") &&
           parsed["currentContext"].is_string())
-        context = parsed["currentContext"].get<std::string>();
+        context = parsed["currentContext"].template get<std::string>();
     }
   }
   if (!context.empty() && context != "default") {
     auto const key = sha256_hex(context);
     auto const origin = "the docker context '" + context + "'";
     auto const text = read_text_file(config / "contexts" / "meta" / key / "meta.json");
-    auto const meta = nlohmann::json::parse(text.value_or(""), nullptr, false);
-    auto const at = nlohmann::json::json_pointer("/Endpoints/docker/Host");
+    auto const meta = Json::parse(text.value_or(""), nullptr, false);
+    auto const at = typename Json::json_pointer("/Endpoints/docker/Host");
     if (!meta.is_object() || !meta.contains(at) || !meta.at(at).is_string())
       throw error(errc::not_found,
                   origin + " has no readable description below " + config.string() +
@@ -9143,11 +9425,11 @@ inline void use_certificates(engine_address& address, std::filesystem::path cons
                   {.where = hop::docker});
     auto const files = config / "contexts" / "tls" / key / "docker";
     bool const tls = fs::exists(files / "ca.pem");
-    auto address = parse_engine_address(meta.at(at).get<std::string>(), tls, origin);
+    auto address = parse_engine_address(meta.at(at).template get<std::string>(), tls, origin);
     if (tls && address.url.starts_with("https:"))
       use_certificates(address, files);
-    auto const skip = nlohmann::json::json_pointer("/Endpoints/docker/SkipTLSVerify");
-    if (meta.contains(skip) && meta.at(skip).is_boolean() && meta.at(skip).get<bool>())
+    auto const skip = typename Json::json_pointer("/Endpoints/docker/SkipTLSVerify");
+    if (meta.contains(skip) && meta.at(skip).is_boolean() && meta.at(skip).template get<bool>())
       throw error(errc::unsupported,
                   origin +
                       " skips the verification of TLS, which is not done here; give it a CA "
@@ -9174,9 +9456,11 @@ inline void use_certificates(engine_address& address, std::filesystem::path cons
 #ifndef HF_SANDBOX_DOCKER_DESCRIPTION_HPP
 #define HF_SANDBOX_DOCKER_DESCRIPTION_HPP
 namespace hf::detail::docker {
-[[nodiscard]] inline std::string text_at(nlohmann::json const& j, char const* pointer) {
-  auto const at = nlohmann::json::json_pointer(pointer);
-  return j.contains(at) && j.at(at).is_string() ? j.at(at).get<std::string>() : std::string();
+template <class Json>
+[[nodiscard]] std::string text_at(Json const& j, char const* pointer) {
+  auto const at = typename Json::json_pointer(pointer);
+  return j.contains(at) && j.at(at).is_string() ? j.at(at).template get<std::string>()
+                                                : std::string();
 }
 [[nodiscard]] inline phase phase_of(std::string_view status) noexcept {
   if (status == "created")
@@ -9185,21 +9469,23 @@ namespace hf::detail::docker {
     return phase::running;
   return phase::ended;
 }
-[[nodiscard]] inline std::map<std::string, std::string> labels_of(nlohmann::json const& labels) {
+template <class Json>
+[[nodiscard]] std::map<std::string, std::string> labels_of(Json const& labels) {
   std::map<std::string, std::string> out;
   if (labels.is_object())
     for (auto const& [key, value] : labels.items())
       if (value.is_string())
-        out[key] = value.get<std::string>();
+        out[key] = value.template get<std::string>();
   return out;
 }
-[[nodiscard]] inline instance describe(nlohmann::json const& description) {
-  using json_pointer = nlohmann::json::json_pointer;
+template <class Json>
+[[nodiscard]] instance describe(Json const& description) {
+  using json_pointer = typename Json::json_pointer;
   instance out;
   out.id = text_at(description, "/Id");
   auto const status = text_at(description, "/State/Status");
   out.phase = phase_of(status);
-  out.labels = labels_of(description.value(json_pointer("/Config/Labels"), nlohmann::json()));
+  out.labels = labels_of(description.value(json_pointer("/Config/Labels"), Json()));
   out.message = "container is " + status;
   if (out.phase == phase::ended) {
     out.message +=
@@ -9215,7 +9501,8 @@ namespace hf::detail::docker {
   auto const it = labels.find("hf-sandbox");
   return it != labels.end() && it->second == "1";
 }
-[[nodiscard]] inline std::filesystem::path socket_mount_of(nlohmann::json const& description) {
+template <class Json>
+[[nodiscard]] std::filesystem::path socket_mount_of(Json const& description) {
   auto const mounts = description.find("Mounts");
   if (mounts == description.end() || !mounts->is_array())
     return {};
@@ -9224,13 +9511,13 @@ namespace hf::detail::docker {
       return text_at(mount, "/Source");
   return {};
 }
-[[nodiscard]] inline std::string tcp_url_of(nlohmann::json const& description,
-                                            engine_address const& engine) {
+template <class Json>
+[[nodiscard]] std::string tcp_url_of(Json const& description, engine_address const& engine) {
   auto const network = description.find("NetworkSettings");
   if (network == description.end())
     return {};
   auto const port = std::to_string(wire::default_port);
-  auto const bindings = nlohmann::json::json_pointer("/Ports/" + port + "~1tcp");
+  auto const bindings = typename Json::json_pointer("/Ports/" + port + "~1tcp");
   if (network->contains(bindings) && network->at(bindings).is_array() &&
       !network->at(bindings).empty()) {
     auto const& binding = network->at(bindings).front();
@@ -9269,12 +9556,12 @@ namespace hf::detail::docker {
 
 #ifndef HF_SANDBOX_DOCKER_ENGINE_ERROR_HPP
 #define HF_SANDBOX_DOCKER_ENGINE_ERROR_HPP
-#include <sys/stat.h>
 namespace hf::detail::docker {
-[[nodiscard]] inline std::string engine_message(http::response const& answer) {
-  auto const body = nlohmann::json::parse(answer.body, nullptr, false);
+template <class Json = nlohmann::json>
+[[nodiscard]] std::string engine_message(http::response const& answer) {
+  auto const body = Json::parse(answer.body, nullptr, false);
   if (body.is_object() && body.contains("message") && body["message"].is_string())
-    return body["message"].get<std::string>();
+    return body["message"].template get<std::string>();
   auto text = answer.body.substr(0, 500);
   while (!text.empty() && (text.back() == '\n' || text.back() == ' '))
     text.pop_back();
@@ -9302,8 +9589,8 @@ namespace hf::detail::docker {
                  std::move(details));
   return error(otherwise, doing + ": " + message, std::move(details));
 }
-[[nodiscard]] inline error engine_answer_error(std::string const& doing,
-                                               http::response const& answer) {
+template <class Json = nlohmann::json>
+[[nodiscard]] error engine_answer_error(std::string const& doing, http::response const& answer) {
   auto code = errc::server_error;
   switch (answer.status) {
     case 400:
@@ -9329,9 +9616,10 @@ namespace hf::detail::docker {
       if (answer.status < 500)
         code = errc::protocol_error;
   }
-  return engine_failure(doing, engine_message(answer), code, answer.status);
+  return engine_failure(doing, engine_message<Json>(answer), code, answer.status);
 }
-[[nodiscard]] inline error engine_unreachable(engine_address const& engine, error const& cause) {
+template <class = void>
+[[nodiscard]] error engine_unreachable(engine_address const& engine, error const& cause) {
   auto details = cause.details();
   details.where = hop::docker;
   auto const where = engine.name + " (" + engine.origin + ")";
@@ -9409,9 +9697,10 @@ struct engine_call {
   std::optional<std::chrono::steady_clock::time_point> deadline = {};
   stop_token stop = {};
 };
+template <class Json = nlohmann::json>
 class engine {
  public:
-  using json = nlohmann::json;
+  using json = Json;
   explicit engine(engine_address address) : address_(std::move(address)) {}
   [[nodiscard]] engine_address const& address() const noexcept { return address_; }
   api_version version(http::transport_ref transport, engine_call const& limits = {}) {
@@ -9504,9 +9793,9 @@ class engine {
   std::mutex mutex_;
   std::optional<api_version> version_;
 };
-[[nodiscard]] inline nlohmann::json engine_json(std::string const& doing,
-                                                http::response const& answer) {
-  auto parsed = nlohmann::json::parse(answer.body, nullptr, false);
+template <class Json = nlohmann::json>
+[[nodiscard]] Json engine_json(std::string const& doing, http::response const& answer) {
+  auto parsed = Json::parse(answer.body, nullptr, false);
   if (parsed.is_discarded())
     throw error(errc::protocol_error, doing + ": the Docker engine's answer is no JSON",
                 {.http_status = answer.status, .where = hop::docker});
@@ -9534,6 +9823,7 @@ struct image_name {
     return {std::string(text), "latest"};
   return {std::string(text.substr(0, colon)), std::string(text.substr(colon + 1))};
 }
+template <class Json = nlohmann::json>
 class pull_progress {
  public:
   pull_progress(std::string image, std::function<void(std::string const&)> report)
@@ -9551,25 +9841,24 @@ class pull_progress {
   }
   [[nodiscard]] std::string const& failure() const noexcept { return failure_; }
  private:
-  using json = nlohmann::json;
   void line(std::string_view text) {
-    auto const j = json::parse(text, nullptr, false);
+    auto const j = Json::parse(text, nullptr, false);
     if (!j.is_object())
       return;
     if (auto const e = j.find("error"); e != j.end() && e->is_string())
-      failure_ = e->get<std::string>();
+      failure_ = e->template get<std::string>();
     auto const id = j.find("id");
     auto const detail = j.find("progressDetail");
     if (id == j.end() || !id->is_string() || detail == j.end() || !detail->is_object())
       return;
     auto const number = [&](char const* name) {
       auto const it = detail->find(name);
-      return it != detail->end() && it->is_number() ? it->get<std::uint64_t>() : 0;
+      return it != detail->end() && it->is_number() ? it->template get<std::uint64_t>() : 0;
     };
     auto const status = j.find("status");
     if (status == j.end() || *status != "Downloading" || number("total") == 0)
       return;
-    layers_[id->get<std::string>()] = {number("current"), number("total")};
+    layers_[id->template get<std::string>()] = {number("current"), number("total")};
     std::uint64_t current = 0;
     std::uint64_t total = 0;
     for (auto const& layer : layers_) {
@@ -9617,9 +9906,9 @@ class pull_progress {
     return fail(errc::rate_limited, "wait, or log in to the registry");
   return fail(errc::launch_failed, "the Docker engine could not get the image from its registry");
 }
-inline void pull_image(engine& engine, http::transport_ref transport, std::string const& image,
-                       std::function<void(std::string const&)> const& report,
-                       engine_call const& limits) {
+template <class Json>
+void pull_image(engine<Json>& engine, http::transport_ref transport, std::string const& image,
+                std::function<void(std::string const&)> const& report, engine_call const& limits) {
   if (report)
     report("pulling " + image);
   auto const name = parse_image_name(image);
@@ -9627,7 +9916,7 @@ inline void pull_image(engine& engine, http::transport_ref transport, std::strin
       transport, "POST",
       "/images/create" + http::encode_query({{"fromImage", name.repository}, {"tag", name.tag}}),
       limits);
-  pull_progress progress(image, report);
+  pull_progress<Json> progress(image, report);
   http::response answer;
   try {
     answer = http::stream(transport, rq, [&](std::span<std::byte const> data) {
@@ -9674,10 +9963,7 @@ namespace hf::detail::docker {
 
 #ifndef HF_SANDBOX_DOCKER_SOCKET_DIRECTORY_HPP
 #define HF_SANDBOX_DOCKER_SOCKET_DIRECTORY_HPP
-#include <fcntl.h>
-#include <sys/file.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/un.h>
 #include <cstdio>
 namespace hf::detail::docker {
@@ -9686,8 +9972,12 @@ namespace hf::detail::docker {
   address.sun_family = AF_UNIX;
   std::snprintf(address.sun_path, sizeof address.sun_path, "/proc/self/fd/%d", socket.get());
   unique_fd const probe(::socket(AF_UNIX, SOCK_STREAM, 0));
-  return probe &&
-         ::connect(probe.get(), reinterpret_cast<sockaddr const*>(&address), sizeof address) == 0;
+  if (!probe)
+    return false;
+  ::fcntl(probe.get(), F_SETFD, FD_CLOEXEC);
+  ::fcntl(probe.get(), F_SETFL, O_NONBLOCK);
+  return ::connect(probe.get(), reinterpret_cast<sockaddr const*>(&address), sizeof address) == 0 ||
+         errno == EAGAIN;
 }
 #if defined(__linux__)
 inline constexpr bool socket_directories = true;
@@ -9695,8 +9985,8 @@ inline constexpr bool socket_directories = true;
 inline constexpr bool socket_directories = false;
 #endif
 [[nodiscard]] inline std::filesystem::path socket_directory_base() {
-  if (char const* const run = std::getenv("XDG_RUNTIME_DIR"); run != nullptr && *run == '/')
-    return std::filesystem::path(run) / "hf-sandbox-docker";
+  if (auto const runtime = own_runtime_directory(); !runtime.empty())
+    return std::filesystem::path(runtime) / "hf-sandbox-docker";
   return "/tmp/hf-sandbox-docker-" + std::to_string(::geteuid());
 }
 class socket_directory {
@@ -9755,6 +10045,22 @@ class socket_directory {
     return {};
 #endif
   }
+  void put(char const* name, std::string_view content) const {
+    auto const path = std::filesystem::path(mount_source()) / name;
+    ::unlink(path.c_str());
+    unique_fd const file(
+        ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0444));
+    if (!file || ::fchmod(file.get(), 0444) != 0)
+      fail("make", path);
+    while (!content.empty()) {
+      auto const n = ::write(file.get(), content.data(), content.size());
+      if (n < 0 && errno == EINTR)
+        continue;
+      if (n < 0)
+        fail("write", path);
+      content.remove_prefix(static_cast<std::size_t>(n));
+    }
+  }
   void remove() noexcept {
     if (path_.empty())
       return;
@@ -9792,22 +10098,23 @@ class socket_directory {
 
 #ifndef HF_SANDBOX_DOCKER_MACHINES_HPP
 #define HF_SANDBOX_DOCKER_MACHINES_HPP
-#include <sys/stat.h>
 #include <ctime>
 namespace hf::detail::docker {
 struct held_socket {
   socket_directory directory;
   unique_fd socket;
 };
+template <class Json = nlohmann::json>
 class machines {
  public:
-  using json = nlohmann::json;
+  using json = Json;
   explicit machines(docker_options options) : options_(std::move(options)) {}
   [[nodiscard]] docker_options const& options() const noexcept { return options_; }
-  docker::engine& engine() {
+  docker::engine<json>& engine() {
     std::lock_guard const lock(mutex_);
     if (!engine_)
-      engine_ = std::make_unique<docker::engine>(find_engine(options_, hub::process_environment()));
+      engine_ = std::make_unique<docker::engine<json>>(
+          find_engine<json>(options_, hub::process_environment()));
     return *engine_;
   }
   std::optional<json> look(http::transport_ref transport, std::string const& id,
@@ -9818,7 +10125,7 @@ class machines {
       return std::nullopt;
     if (answer.status >= 400)
       throw engine_answer_error("inspect container " + id, answer);
-    return engine_json("inspect container " + id, answer);
+    return engine_json<json>("inspect container " + id, answer);
   }
   instance inspect(http::transport_ref transport, std::string const& id) {
     auto const description = is_possible(id) ? look(transport, id, {}) : std::nullopt;
@@ -9835,10 +10142,8 @@ class machines {
     json labels = json::array({"hf-sandbox=1"});
     for (auto const& [key, value] : filter)
       labels.push_back(key + "=" + value);
-    json const filters{{"label", labels},
-                       {"status", {"created", "running", "paused", "restarting"}}};
     std::vector<instance> out;
-    for (auto const& entry : containers(transport, filters)) {
+    for (auto const& entry : containers(transport, json{{"label", labels}})) {
       instance machine;
       machine.id = text_at(entry, "/Id");
       machine.phase = phase_of(text_at(entry, "/State"));
@@ -9851,6 +10156,8 @@ class machines {
       }
       if (matches)
         out.push_back(std::move(machine));
+      else if (is_left_over(entry))
+        remove_quietly(transport, machine.id);
     }
     if (filter.empty())
       sweep(transport);
@@ -9914,7 +10221,15 @@ class machines {
   void give_up_mounts() noexcept { mounts_work_ = false; }
   void give_up_sockets() noexcept { sockets_work_ = false; }
   std::string directory_name(std::string const& nonce) { return engine_key() + "-" + nonce; }
-  void sweep(http::transport_ref transport) {
+  void sweep_once(http::transport_ref transport, engine_call const& limits) {
+    if (swept_.exchange(true))
+      return;
+    try {
+      sweep(transport, limits);
+    } catch (error const&) {
+    }
+  }
+  void sweep(http::transport_ref transport, engine_call const& limits = {}) {
     namespace fs = std::filesystem;
     std::error_code failed;
     std::vector<fs::path> candidates;
@@ -9924,17 +10239,18 @@ class machines {
       auto const& path = it->path();
       struct stat info {};
       if (path.filename().string().starts_with(prefix) && ::lstat(path.c_str(), &info) == 0 &&
-          info.st_uid == ::geteuid() && std::time(nullptr) - info.st_mtime > 60)
+          info.st_uid == ::geteuid() && std::time(nullptr) - info.st_mtime > 60 &&
+          !socket_directory::in_use(path))
         candidates.push_back(path);
     }
     if (candidates.empty())
       return;
     std::set<std::string> alive;
-    for (auto const& entry : containers(transport, json{{"label", {"hf-sandbox=1"}}}))
+    for (auto const& entry : containers(transport, json{{"label", {"hf-sandbox=1"}}}, limits))
       alive.insert(text_at(entry, "/Labels/hf-sandbox-nonce"));
     for (auto const& path : candidates) {
       auto const nonce = path.filename().string().substr(prefix.size());
-      if (alive.count(nonce) == 0 && !socket_directory::in_use(path))
+      if (alive.count(nonce) == 0)
         fs::remove_all(path, failed);
     }
   }
@@ -9946,17 +10262,31 @@ class machines {
     return !id.empty() && id.find_first_not_of(allowed) == std::string::npos && id[0] != '.';
   }
   std::string engine_key() { return sha256_hex(engine().address().name).substr(0, 8); }
-  json containers(http::transport_ref transport, json const& filters) {
+  static bool is_left_over(json const& entry) {
+    auto const created = entry.value("Created", json());
+    return is_sandbox(labels_of(entry.value("Labels", json()))) &&
+           text_at(entry, "/State") == "exited" && created.is_number_integer() &&
+           std::time(nullptr) - created.get<std::int64_t>() > 600;
+  }
+  void remove_quietly(http::transport_ref transport, std::string const& id) noexcept {
+    try {
+      remove(transport, id);
+    } catch (...) {
+    }
+  }
+  json containers(http::transport_ref transport, json const& filters,
+                  engine_call const& limits = {}) {
     auto const answer = engine().call_idempotent(
         transport, "GET",
-        "/containers/json" + http::encode_query({{"all", "1"}, {"filters", filters.dump()}}), {});
+        "/containers/json" + http::encode_query({{"all", "1"}, {"filters", filters.dump()}}),
+        limits);
     if (answer.status >= 400)
       throw engine_answer_error("list containers", answer);
-    auto out = engine_json("list containers", answer);
+    auto out = engine_json<json>("list containers", answer);
     return out.is_array() ? out : json::array();
   }
   static bool is_ours(std::filesystem::path const& mount) {
-    return mount.filename() == "run" &&
+    return mount.filename() == "run" && mount == mount.lexically_normal() &&
            mount.parent_path().parent_path() == socket_directory_base();
   }
   std::optional<endpoint> find_endpoint(json const& description, std::string const& id) {
@@ -10001,8 +10331,9 @@ class machines {
   docker_options options_;
   std::atomic<bool> mounts_work_{true};
   std::atomic<bool> sockets_work_{true};
+  std::atomic<bool> swept_{false};
   std::mutex mutex_;
-  std::unique_ptr<docker::engine> engine_;
+  std::unique_ptr<docker::engine<json>> engine_;
   std::map<std::string, std::shared_ptr<held_socket>> held_;
 };
 }  // namespace hf::detail::docker
@@ -10068,11 +10399,12 @@ struct way_blocked {
   bool mounts = false;
   launch_error cause;
 };
+template <class Json>
 class launch_attempt {
  public:
-  using json = nlohmann::json;
+  using json = Json;
   using clock = std::chrono::steady_clock;
-  launch_attempt(machines& all, http::transport_ref transport, launch_options const& options,
+  launch_attempt(machines<json>& all, http::transport_ref transport, launch_options const& options,
                  std::map<std::string, std::string> const& secrets, std::string agent,
                  container_plan plan)
       : all_(all),
@@ -10132,21 +10464,14 @@ class launch_attempt {
     return out;
   }
   [[nodiscard]] engine_call limits() const { return {deadline_, options_.stop}; }
-  json body() const { return container_body(all_.options(), options_, plan_); }
+  json body() const { return container_body<json>(all_.options(), options_, plan_); }
   [[nodiscard]] std::string secrets_text() const {
     std::string out;
     for (auto const& [name, value] : secrets_)
       out += name + "=" + value + '\0';
     return out;
   }
-  void write_secrets() {
-    auto const path = plan_.socket_mount + "/env";
-    std::ofstream file(path, std::ios::binary);
-    file << secrets_text();
-    file.close();
-    if (!file)
-      throw launch_error(errc::io_error, "cannot write " + path, "create", "");
-  }
+  void write_secrets() { held_->directory.put("env", secrets_text()); }
   void progress(std::string const& line) const {
     if (options_.on_progress)
       options_.on_progress(line);
@@ -10168,7 +10493,7 @@ class launch_attempt {
           request_container({(std::max)(deadline_, clock::now() + std::chrono::seconds(10)), {}});
       unsure_ = false;
       if (answer.status < 300) {
-        id_ = text_at(engine_json("create a container", answer), "/Id");
+        id_ = text_at(engine_json<json>("create a container", answer), "/Id");
         if (id_.empty())
           throw launch_error(errc::protocol_error,
                              "the Docker engine created a container without an id", "create", "");
@@ -10213,7 +10538,8 @@ class launch_attempt {
     auto const answer = all_.engine().call_idempotent(transport_, "GET", "/info", limits());
     if (answer.status >= 400)
       throw engine_answer_error("ask the Docker engine for its CPUs", answer);
-    auto const count = engine_json("ask the Docker engine for its CPUs", answer).value("NCPU", 0);
+    auto const count =
+        engine_json<json>("ask the Docker engine for its CPUs", answer).value("NCPU", 0);
     return count > 0 ? count : 1;
   }
   void copy_in() {
@@ -10397,7 +10723,7 @@ class launch_attempt {
     if (held_)
       held_->directory.remove();
   }
-  machines& all_;
+  machines<json>& all_;
   http::transport_ref transport_;
   launch_options const& options_;
   std::map<std::string, std::string> const& secrets_;
@@ -10417,14 +10743,14 @@ class launch_attempt {
 
 #ifndef HF_SANDBOX_DOCKER_LAUNCH_ANY_WAY_HPP
 #define HF_SANDBOX_DOCKER_LAUNCH_ANY_WAY_HPP
-#include <sys/stat.h>
 namespace hf::detail::docker {
 struct launch_way {
   bool mount = false;
   docker_reach reach = docker_reach::published_port;
 };
-[[nodiscard]] inline launch_way best_way(machines& all, http::transport_ref const& transport,
-                                         launch_options const& o, std::string const& agent) {
+template <class Json>
+[[nodiscard]] launch_way best_way(machines<Json>& all, http::transport_ref const& transport,
+                                  launch_options const& o, std::string const& agent) {
   auto const& options = all.options();
   auto const& engine = all.engine().address();
   bool const local = !engine.unix_socket.empty();
@@ -10460,8 +10786,9 @@ struct launch_way {
                 {.where = hop::docker});
   return way;
 }
-[[nodiscard]] inline instance launch(machines& all, http::transport_ref transport,
-                                     launch_options const& o) {
+template <class Json>
+[[nodiscard]] instance launch(machines<Json>& all, http::transport_ref transport,
+                              launch_options const& o) {
   check_launch_options(o);
   container_plan plan;
   plan.image = o.image.empty() ? std::string(default_image) : o.image;
@@ -10470,12 +10797,13 @@ struct launch_way {
   if (o.forward_hf_token)
     secrets["HF_TOKEN"] = hub::require_token("", hub::process_environment());
   auto const agent = locate_agent(all.options().agent);
+  all.sweep_once(transport, {std::chrono::steady_clock::now() + o.start_timeout, o.stop});
   for (int left = 2;; --left) {
     auto const way = best_way(all, transport, o, agent.string());
     plan.reach = way.reach;
     plan.agent_mount = way.mount ? agent.string() : std::string();
     try {
-      return launch_attempt(all, transport, o, secrets, agent.string(), plan).run();
+      return launch_attempt<Json>(all, transport, o, secrets, agent.string(), plan).run();
     } catch (way_blocked const& blocked) {
       auto const& options = all.options();
       bool const choice = blocked.mounts ? options.injection == docker_injection::automatic
@@ -10521,8 +10849,9 @@ namespace hf {
 class docker_launcher {
  public:
   /// Connects to nothing yet; a bad address or context is reported by the first call.
-  explicit docker_launcher(docker_options options = {})
-      : machines_(std::make_unique<detail::docker::machines>(std::move(options))) {}
+  template <std::same_as<docker_options> Options = docker_options>
+  explicit docker_launcher(Options options = {})
+      : machines_(std::make_unique<detail::docker::machines<>>(std::move(options))) {}
 
   /// Starts a container and waits until its agent answers. A missing image is pulled first; that
   /// time does not count against `start_timeout`. On failure nothing is left behind, unless the
@@ -10560,7 +10889,7 @@ class docker_launcher {
   }
 
  private:
-  std::unique_ptr<detail::docker::machines> machines_;
+  std::unique_ptr<detail::docker::machines<>> machines_;
 };
 
 }  // namespace hf
@@ -10569,111 +10898,6 @@ class docker_launcher {
 #endif
 
 #if defined(__linux__)
-
-// hf/sandbox/detail/local_state.hpp
-
-#ifndef HF_SANDBOX_DETAIL_LOCAL_STATE_HPP
-#define HF_SANDBOX_DETAIL_LOCAL_STATE_HPP
-#include <dirent.h>
-#include <fcntl.h>
-#include <sys/file.h>
-#include <sys/stat.h>
-namespace hf::detail {
-[[nodiscard]] inline error local_error(std::string const& what, int number) {
-  errc const code = number == EACCES || number == EPERM    ? errc::permission_denied
-                    : number == ENOSPC || number == EDQUOT ? errc::no_space
-                    : number == EMFILE || number == ENFILE || number == EAGAIN || number == ENOMEM
-                        ? errc::resource_exhausted
-                        : errc::io_error;
-  error_details details;
-  details.system_error = number;
-  return error(code, what + ": " + std::generic_category().message(number), details);
-}
-[[nodiscard]] inline unique_fd open_private_directory(std::string const& path, bool create) {
-  if (create && ::mkdir(path.c_str(), 0700) != 0 && errno != EEXIST)
-    throw local_error("cannot make the directory " + path, errno);
-  unique_fd directory(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
-  if (!directory) {
-    if (!create && errno == ENOENT)
-      return directory;
-    throw local_error("cannot open the directory " + path, errno);
-  }
-  struct stat found {};
-  if (::fstat(directory.get(), &found) != 0)
-    throw local_error("cannot inspect " + path, errno);
-  if (found.st_uid != ::geteuid() || (found.st_mode & 077) != 0)
-    throw error(errc::permission_denied,
-                path +
-                    " belongs to another user or is open to others; it must be this user's "
-                    "with mode 0700");
-  return directory;
-}
-[[nodiscard]] inline std::string default_state_directory() {
-  std::string base = "/tmp";
-  struct stat found {};
-  if (char const* const runtime = std::getenv("XDG_RUNTIME_DIR");
-      runtime != nullptr && *runtime == '/' && ::stat(runtime, &found) == 0 &&
-      S_ISDIR(found.st_mode) && found.st_uid == ::geteuid())
-    base = runtime;
-  return base + "/hf-sandbox-" + std::to_string(::geteuid());
-}
-[[nodiscard]] inline bool is_local_id(std::string_view id) noexcept {
-  return id.size() == 24 && id.find_first_not_of("0123456789abcdef") == std::string_view::npos;
-}
-[[nodiscard]] inline std::optional<std::string> read_file_at(int directory, char const* name) {
-  unique_fd const file(::openat(directory, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK));
-  if (!file)
-    return std::nullopt;
-  std::string content;
-  char buffer[4096];
-  for (;;) {
-    auto const n = ::read(file.get(), buffer, sizeof buffer);
-    if (n < 0 && errno == EINTR)
-      continue;
-    if (n < 0)
-      return std::nullopt;
-    if (n == 0)
-      return content;
-    content.append(buffer, static_cast<std::size_t>(n));
-  }
-}
-inline void write_file_at(int directory, std::string const& name, std::string_view content) {
-  std::string const part = name + ".part";
-  unique_fd const file(::openat(directory, part.c_str(),
-                                O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600));
-  if (!file)
-    throw local_error("cannot make " + name, errno);
-  while (!content.empty()) {
-    auto const n = ::write(file.get(), content.data(), content.size());
-    if (n < 0 && errno == EINTR)
-      continue;
-    if (n < 0)
-      throw local_error("cannot write " + name, errno);
-    content.remove_prefix(static_cast<std::size_t>(n));
-  }
-  if (::renameat(directory, part.c_str(), directory, name.c_str()) != 0)
-    throw local_error("cannot make " + name, errno);
-}
-[[nodiscard]] inline bool try_lock_directory(int directory) noexcept {
-  return ::flock(directory, LOCK_EX | LOCK_NB) == 0;
-}
-[[nodiscard]] inline std::vector<std::string> local_ids(int directory) {
-  std::vector<std::string> ids;
-  int const copy = ::openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  DIR* const stream = copy < 0 ? nullptr : ::fdopendir(copy);
-  if (stream == nullptr) {
-    if (copy >= 0)
-      ::close(copy);
-    return ids;
-  }
-  while (dirent const* const entry = ::readdir(stream))
-    if (is_local_id(entry->d_name))
-      ids.emplace_back(entry->d_name);
-  ::closedir(stream);
-  return ids;
-}
-}  // namespace hf::detail
-#endif
 
 // hf/sandbox/detail/local_record.hpp
 
@@ -10691,22 +10915,24 @@ struct local_record {
   std::string alias = {};
 };
 inline constexpr char local_record_name[] = "sandbox.json";
-inline void write_local_record(int directory, local_record const& record) {
-  wire::json const j = {{"labels", record.labels},
-                        {"isolation", record.isolation},
-                        {"created_ms", record.created_ms},
-                        {"keeper", record.keeper},
-                        {"keeper_start", record.keeper_start},
-                        {"scratch", record.scratch},
-                        {"alias", record.alias}};
+template <class Json = wire::json>
+void write_local_record(int directory, local_record const& record) {
+  Json const j = {{"labels", record.labels},
+                  {"isolation", record.isolation},
+                  {"created_ms", record.created_ms},
+                  {"keeper", record.keeper},
+                  {"keeper_start", record.keeper_start},
+                  {"scratch", record.scratch},
+                  {"alias", record.alias}};
   write_file_at(directory, local_record_name,
-                j.dump(-1, ' ', false, wire::json::error_handler_t::replace));
+                j.dump(-1, ' ', false, Json::error_handler_t::replace));
 }
-[[nodiscard]] inline std::optional<local_record> read_local_record(int directory) {
+template <class Json = wire::json>
+[[nodiscard]] std::optional<local_record> read_local_record(int directory) {
   auto const text = read_file_at(directory, local_record_name);
   if (!text)
     return std::nullopt;
-  auto const j = wire::json::parse(*text, nullptr, false);
+  auto const j = Json::parse(*text, nullptr, false);
   try {
     local_record record;
     j.at("labels").get_to(record.labels);
@@ -10717,11 +10943,28 @@ inline void write_local_record(int directory, local_record const& record) {
     j.at("scratch").get_to(record.scratch);
     j.at("alias").get_to(record.alias);
     return record;
-  } catch (wire::json::exception const&) {
+  } catch (typename Json::exception const&) {
     return std::nullopt;
   }
 }
-[[nodiscard]] inline std::string process_start_time(pid_t pid) {
+[[nodiscard]] inline std::string local_alias_path(std::string const& id) {
+  return "/tmp/hf-sandbox-" + std::to_string(::geteuid()) + "/" + id;
+}
+inline void make_local_alias(std::string const& alias, std::string const& target) {
+  for (int attempt = 0;; ++attempt) {
+    (void)open_private_directory(alias.substr(0, alias.rfind('/')), true);
+    if (::symlink(target.c_str(), alias.c_str()) == 0)
+      return;
+    if (errno != ENOENT || attempt == 100)
+      throw local_error("cannot make the link " + alias, errno);
+  }
+}
+inline void remove_local_alias(std::string const& alias) noexcept {
+  ::unlink(alias.c_str());
+  ::rmdir(alias.substr(0, alias.rfind('/')).c_str());
+}
+template <class = void>
+[[nodiscard]] std::string process_start_time(pid_t pid) {
   std::string const path = "/proc/" + std::to_string(pid);
   unique_fd const directory(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   auto const stat = directory ? read_file_at(directory.get(), "stat") : std::nullopt;
@@ -10741,14 +10984,13 @@ inline void write_local_record(int directory, local_record const& record) {
 
 #ifndef HF_SANDBOX_DETAIL_LOCAL_SANDBOXES_HPP
 #define HF_SANDBOX_DETAIL_LOCAL_SANDBOXES_HPP
-#include <fcntl.h>
 #include <poll.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
 #include <csignal>
 #include <ctime>
 namespace hf::detail {
+template <class Json = wire::json>
 class local_sandboxes {
  public:
   explicit local_sandboxes(std::string base)
@@ -10807,11 +11049,11 @@ class local_sandboxes {
   }
   void remove_rest(std::string const& id, int directory) const {
     std::error_code ignored;
-    if (auto const record = read_local_record(directory)) {
+    if (auto const record = read_local_record<Json>(directory)) {
       if (std::filesystem::path(record->scratch).filename() == scratch_name(id))
         std::filesystem::remove_all(record->scratch, ignored);
-      if (!record->alias.empty() && std::filesystem::is_symlink(record->alias, ignored))
-        std::filesystem::remove(record->alias, ignored);
+      if (record->alias == local_alias_path(id))
+        remove_local_alias(record->alias);
     }
     std::filesystem::remove_all(path_of(id), ignored);
     remove_base_if_empty();
@@ -10849,9 +11091,9 @@ class local_sandboxes {
   [[nodiscard]] std::optional<instance> describe(std::string const& id, int directory) const {
     instance machine;
     machine.id = id;
-    auto const record = read_local_record(directory);
+    auto const record = read_local_record<Json>(directory);
     auto token = read_file_at(directory, "token");
-    if (!record || !token) {
+    if (!record || record->keeper == 0 || !token) {
       machine.phase = phase::starting;
       machine.message = "is being started";
       return machine;
@@ -10863,8 +11105,8 @@ class local_sandboxes {
     return machine;
   }
   void end_keeper(std::string const& id, int directory) const {
-    auto const record = read_local_record(directory);
-    if (!record)
+    auto const record = read_local_record<Json>(directory);
+    if (!record || record->keeper == 0)
       throw error(errc::conflict, "sandbox " + id + " is being started by its creator");
     unique_fd const keeper(static_cast<int>(::syscall(SYS_pidfd_open, record->keeper, 0)));
     if (!keeper || process_start_time(record->keeper) != record->keeper_start)
@@ -10956,9 +11198,9 @@ struct process_launcher_options {
 
 #ifndef HF_SANDBOX_DETAIL_LOCAL_ISOLATION_HPP
 #define HF_SANDBOX_DETAIL_LOCAL_ISOLATION_HPP
-#include <fcntl.h>
 namespace hf::detail {
-[[nodiscard]] inline std::string isolation_remedy(isolation wanted) {
+template <class = void>
+[[nodiscard]] std::string isolation_remedy(isolation wanted) {
   auto const setting = [](char const* path) {
     auto const value = read_file_at(AT_FDCWD, path);
     return value && !value->empty() ? value->front() : ' ';
@@ -10995,7 +11237,8 @@ namespace hf::detail {
 [[noreturn]] inline void refuse_local_option(std::string const& field, std::string const& why) {
   throw error(errc::unsupported, "process_launcher cannot honour '" + field + "': " + why);
 }
-inline void check_local_options(launch_options const& options, isolation level) {
+template <class Options>
+void check_local_options(Options const& options, isolation level) {
   auto const invalid = [](std::string const& text) { throw error(errc::invalid_argument, text); };
   bool const private_root = level == isolation::private_root;
   if (!options.name_space.empty())
@@ -11038,7 +11281,8 @@ inline void check_local_options(launch_options const& options, isolation level) 
     if (label.first.empty() || label.first.starts_with("hf-sandbox"))
       invalid("labels: keys must not be empty nor begin with hf-sandbox ('" + label.first + "')");
 }
-[[nodiscard]] inline std::vector<std::string> local_environment(launch_options const& options) {
+template <class Options>
+[[nodiscard]] std::vector<std::string> local_environment(Options const& options) {
   std::map<std::string, std::string> variables;
   variables["PATH"] = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
   for (char const* const name : {"PATH", "LANG", "TZ"})
@@ -11055,8 +11299,8 @@ inline void check_local_options(launch_options const& options, isolation level) 
     environment.push_back(name + "=" + value);
   return environment;
 }
-[[nodiscard]] inline std::map<std::string, std::string> local_labels(
-    launch_options const& options) {
+template <class Options>
+[[nodiscard]] std::map<std::string, std::string> local_labels(Options const& options) {
   auto labels = options.labels;
   labels["hf-sandbox"] = "1";
   if (!options.image.empty())
@@ -11072,22 +11316,51 @@ inline void check_local_options(launch_options const& options, isolation level) 
 
 #ifndef HF_SANDBOX_DETAIL_LOCAL_SPAWN_HPP
 #define HF_SANDBOX_DETAIL_LOCAL_SPAWN_HPP
-#include <fcntl.h>
+#include <poll.h>
 #include <spawn.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <csignal>
 namespace hf::detail {
+class local_child {
+ public:
+  local_child() = default;
+  explicit local_child(pid_t pid) noexcept : pid_(pid) {}
+  local_child(local_child&& other) noexcept : pid_(std::exchange(other.pid_, 0)) {}
+  local_child& operator=(local_child&& other) noexcept {
+    std::swap(pid_, other.pid_);
+    return *this;
+  }
+  ~local_child() { end({}); }
+  void end(std::chrono::steady_clock::time_point deadline) noexcept {
+    if (pid_ == 0)
+      return;
+    pid_t gone = 0;
+    while ((gone = ::waitpid(pid_, nullptr, WNOHANG)) == 0 || (gone < 0 && errno == EINTR)) {
+      if (std::chrono::steady_clock::now() >= deadline) {
+        ::kill(-pid_, SIGKILL);
+        while (::waitpid(pid_, nullptr, 0) < 0 && errno == EINTR) {
+        }
+        break;
+      }
+      ::poll(nullptr, 0, 1);
+    }
+    pid_ = 0;
+  }
+ private:
+  pid_t pid_ = 0;
+};
 struct local_start {
   unique_fd lifeline;
   unique_fd status;
+  local_child child = {};
 };
 inline constexpr int spawned_lifeline_fd = 3;
 inline constexpr int spawned_status_fd = 4;
 inline constexpr int spawned_lock_fd = 5;
-inline local_start spawn_local_agent(std::string const& program,
-                                     std::vector<std::string> const& arguments,
-                                     std::vector<std::string> const& environment, int lock_fd) {
+template <class = void>
+local_start spawn_local_agent(std::string const& program, std::vector<std::string> const& arguments,
+                              std::vector<std::string> const& environment, int lock_fd) {
   auto const above = [](int fd) {
     unique_fd copy(::fcntl(fd, F_DUPFD_CLOEXEC, 16));
     if (!copy)
@@ -11149,8 +11422,7 @@ inline local_start spawn_local_agent(std::string const& program,
   if (int const number = ::posix_spawn(&child, program.c_str(), &plan.actions, &plan.attributes,
                                        argv.data(), envp.data()))
     throw local_error("cannot start the agent " + program, number);
-  while (::waitpid(child, nullptr, 0) < 0 && errno == EINTR) {
-  }
+  started.child = local_child(child);
   return started;
 }
 }  // namespace hf::detail
@@ -11208,9 +11480,11 @@ class local_status {
   [[nodiscard]] std::string const& reason() const noexcept { return reason_; }
   [[nodiscard]] std::string const& log() const noexcept { return log_; }
  private:
+  static constexpr std::size_t kept_log = 16 * 1024;
+  static constexpr std::size_t longest_line = 64 * 1024;
   void read() {
     char buffer[4096];
-    for (;;) {
+    for (int left = 64; left > 0; --left) {
       auto const n = ::read(pipe_.get(), buffer, sizeof buffer);
       if (n < 0 && errno == EINTR)
         continue;
@@ -11229,13 +11503,20 @@ class local_status {
   void take_lines() {
     while (!in_log_) {
       auto const end = text_.find('\n');
-      if (end == std::string::npos)
+      if (end == std::string::npos && text_.size() < longest_line)
         return;
+      if (end == std::string::npos)
+        break;
       take_line(text_.substr(0, end));
       text_.erase(0, end + 1);
     }
-    log_ += text_;
+    remember(text_);
     text_.clear();
+  }
+  void remember(std::string const& text) {
+    log_ += text;
+    if (log_.size() > 2 * kept_log)
+      log_.erase(0, log_.size() - kept_log);
   }
   void take_line(std::string const& line) {
     auto const space = line.find(' ');
@@ -11254,7 +11535,7 @@ class local_status {
       if (outcome_ == outcome::running)
         outcome_ = outcome::ended;
     } else {
-      log_ += line + "\n";  // the program printed something that is not of this protocol
+      remember(line + "\n");  // the program printed something that is not of this protocol
     }
   }
   unique_fd pipe_;
@@ -11274,9 +11555,10 @@ class local_status {
 #ifndef HF_SANDBOX_DETAIL_LOCAL_START_HPP
 #define HF_SANDBOX_DETAIL_LOCAL_START_HPP
 namespace hf::detail {
+template <class Json>
 class local_undo {
  public:
-  local_undo(local_sandboxes const& sandboxes, std::string id)
+  local_undo(local_sandboxes<Json> const& sandboxes, std::string id)
       : sandboxes_(sandboxes), id_(std::move(id)) {}
   local_undo(local_undo&& other) noexcept
       : sandboxes_(other.sandboxes_),
@@ -11308,7 +11590,7 @@ class local_undo {
       if (!scratch_.empty())
         std::filesystem::remove_all(scratch_, ignored);
       if (!alias_.empty())
-        std::filesystem::remove(alias_, ignored);
+        remove_local_alias(alias_);
       std::filesystem::remove_all(sandboxes_.path_of(id_), ignored);
       sandboxes_.remove_base_if_empty();
       id_.clear();
@@ -11318,40 +11600,38 @@ class local_undo {
     }
   }
  private:
-  local_sandboxes const& sandboxes_;
+  local_sandboxes<Json> const& sandboxes_;
   std::string id_;
   std::string scratch_;
   std::string alias_;
   unique_fd lifeline_;
   std::shared_ptr<local_status> status_;
 };
+template <class Json>
 struct local_beginning {
   instance machine;
   std::shared_ptr<local_status> status;
-  local_undo undo;
+  local_undo<Json> undo;
 };
-[[nodiscard]] inline std::string make_local_scratch(std::string const& id, std::string base) {
+template <class Json = wire::json>
+[[nodiscard]] std::string local_scratch_path(std::string const& id, std::string base) {
   char const* const temporary = std::getenv("TMPDIR");
   if (base.empty())
     base = temporary != nullptr && *temporary == '/' ? temporary : "/var/tmp";
-  std::string const path =
-      std::filesystem::absolute(base).lexically_normal() / local_sandboxes::scratch_name(id);
+  return std::filesystem::absolute(base).lexically_normal() /
+         local_sandboxes<Json>::scratch_name(id);
+}
+template <class = void>
+void make_local_scratch(std::string const& path) {
   if (::mkdir(path.c_str(), 0700) != 0)
     throw local_error("cannot make the directory " + path, errno);
-  return path;
 }
-[[nodiscard]] inline std::string make_local_alias(std::string const& id,
-                                                  std::string const& target) {
-  std::string const base = "/tmp/hf-sandbox-" + std::to_string(::geteuid());
-  (void)open_private_directory(base, true);
-  std::string alias = base + "/" + id;
-  if (::symlink(target.c_str(), alias.c_str()) != 0)
-    throw local_error("cannot make the link " + alias, errno);
-  return alias;
-}
-[[nodiscard]] inline std::vector<std::string> local_arguments(
-    std::string const& agent, isolation level, std::string const& state, local_record const& record,
-    launch_options const& what, bool remove_base) {
+template <class = void>
+[[nodiscard]] std::vector<std::string> local_arguments(std::string const& agent, isolation level,
+                                                       std::string const& state,
+                                                       local_record const& record,
+                                                       launch_options const& what,
+                                                       bool remove_base) {
   std::string const mode = level == isolation::private_root    ? "private-root"
                            : level == isolation::landlock_only ? "landlock-only"
                                                                : "none";
@@ -11364,6 +11644,8 @@ struct local_beginning {
                                      "--lock-fd=" + std::to_string(spawned_lock_fd)};
   if (!record.alias.empty())
     arguments.push_back("--state-alias=" + record.alias);
+  if (char const* const home = std::getenv("HOME"); home != nullptr && *home == '/')
+    arguments.push_back("--home=" + std::string(home));
   if (what.timeout)
     arguments.push_back("--lifetime=" + std::to_string(what.timeout->count()));
   if (remove_base)
@@ -11377,8 +11659,9 @@ struct local_beginning {
   }
   return arguments;
 }
-[[noreturn]] inline void throw_local_failure(local_status& status, local_undo& undo,
-                                             isolation level, stop_token const& stop) {
+template <class Json>
+[[noreturn]] void throw_local_failure(local_status& status, local_undo<Json>& undo, isolation level,
+                                      stop_token const& stop) {
   using outcome = local_status::outcome;
   auto const result = status.decided();
   auto const log = undo.now();
@@ -11389,8 +11672,9 @@ struct local_beginning {
                            isolation_remedy(level),
                        "confine", log);
   if (result == outcome::failed)
-    throw launch_error(errc::launch_failed, "the agent could not be started: " + status.reason(),
-                       "confine", log);
+    throw launch_error(
+        status.reason().ends_with("No space left on device") ? errc::no_space : errc::launch_failed,
+        "the agent could not be started: " + status.reason(), "confine", log);
   if (result == outcome::running && stop.stop_requested())
     throw error(errc::cancelled, "starting the sandbox was cancelled");
   if (result == outcome::running)
@@ -11398,10 +11682,11 @@ struct local_beginning {
                        "confine", log);
   throw launch_error(errc::launch_failed, "the agent ended before it was confined", "confine", log);
 }
-[[nodiscard]] inline local_beginning begin_local(local_sandboxes const& sandboxes,
-                                                 process_launcher_options const& how,
-                                                 launch_options const& what,
-                                                 local_status::clock::time_point deadline) {
+template <class Json>
+[[nodiscard]] local_beginning<Json> begin_local(local_sandboxes<Json> const& sandboxes,
+                                                process_launcher_options const& how,
+                                                launch_options const& what,
+                                                local_status::clock::time_point deadline) {
   check_local_options(what, how.isolation);
   if (what.stop.stop_requested())
     throw error(errc::cancelled, "starting the sandbox was cancelled");
@@ -11412,31 +11697,39 @@ struct local_beginning {
   std::string const id = random_hex(12);
   std::string token = random_hex(32);
   std::string const state = sandboxes.path_of(id);
+  local_undo<Json> undo(sandboxes, id);
   unique_fd const directory = sandboxes.make(id);
-  local_undo undo(sandboxes, id);
-  if (!try_lock_directory(directory.get()))
-    throw local_error("cannot lock " + state, EWOULDBLOCK);
+  lock_directory(directory.get(), state);
   local_record record;
   record.labels = local_labels(what);
   record.isolation = to_string(how.isolation);
   record.created_ms = std::chrono::duration_cast<std::chrono::milliseconds>(
                           std::chrono::system_clock::now().time_since_epoch())
                           .count();
-  write_file_at(directory.get(), "token", token);
-  record.scratch = make_local_scratch(id, how.scratch_directory.string());
-  undo.owns_scratch(record.scratch);
+  record.scratch = local_scratch_path<Json>(id, how.scratch_directory.string());
   if (sandboxes.needs_alias(id))
-    undo.owns_alias(record.alias = make_local_alias(id, state));
+    record.alias = local_alias_path(id);
+  write_local_record(directory.get(), record);
+  write_file_at(directory.get(), "token", token);
+  make_local_scratch(record.scratch);
+  undo.owns_scratch(record.scratch);
+  if (!record.alias.empty()) {
+    undo.owns_alias(record.alias);
+    make_local_alias(record.alias, state);
+  }
   auto started = spawn_local_agent(
       agent, local_arguments(agent, how.isolation, state, record, what, sandboxes.owns_base()),
       local_environment(what), directory.get());
   auto const status = std::make_shared<local_status>(std::move(started.status));
   undo.owns_process(std::move(started.lifeline), status);
-  if (status->wait_until_decided(deadline, what.stop) != local_status::outcome::ready)
+  bool const ready =
+      status->wait_until_decided(deadline, what.stop) == local_status::outcome::ready;
+  started.child.end(ready ? deadline : local_status::clock::now() + std::chrono::seconds(1));
+  if (!ready)
     throw_local_failure(*status, undo, how.isolation, what.stop);
   record.keeper = status->keeper();
   record.keeper_start = process_start_time(record.keeper);
-  write_local_record(directory.get(), record);
+  write_local_record<Json>(directory.get(), record);
   instance machine;
   machine.id = id;
   machine.phase = phase::running;
@@ -11475,8 +11768,9 @@ namespace hf {
 class process_launcher {
  public:
   /// With these settings.
-  explicit process_launcher(process_launcher_options options = {})
-      : core_(std::make_shared<core>(std::move(options))) {}
+  template <std::same_as<process_launcher_options> Options = process_launcher_options>
+  explicit process_launcher(Options options = {})
+      : core_(std::make_shared<core<>>(std::move(options))) {}
 
   /// Starts a sandbox and waits until its agent answers. Errors: `agent_not_found`,
   /// `isolation_unavailable` (with the remedy), `unsupported`, `invalid_argument`,
@@ -11550,12 +11844,13 @@ class process_launcher {
   }
 
  private:
+  template <class Json = wire::json>
   struct core {
     explicit core(process_launcher_options given)
         : options(std::move(given)), sandboxes(options.state_directory.string()) {}
 
     process_launcher_options const options;
-    detail::local_sandboxes const sandboxes;
+    detail::local_sandboxes<Json> const sandboxes;
     std::mutex mutex;
     std::map<std::string, detail::unique_fd> lifelines;
 
@@ -11580,7 +11875,7 @@ class process_launcher {
     }
   };
 
-  std::shared_ptr<core> core_;
+  std::shared_ptr<core<>> core_;
 };
 
 }  // namespace hf
@@ -11596,7 +11891,8 @@ class process_launcher {
 #define HF_SANDBOX_TRANSPORTS_CURL_ERRORS_HPP
 #include <curl/curl.h>
 namespace hf::detail {
-[[nodiscard]] inline errc curl_errc(CURLcode result, std::string const& text, bool connected) {
+template <class = void>
+[[nodiscard]] errc curl_errc(CURLcode result, std::string const& text, bool connected) {
   switch (result) {
     case CURLE_COULDNT_RESOLVE_HOST:
     case CURLE_COULDNT_RESOLVE_PROXY:
@@ -11640,7 +11936,8 @@ namespace hf::detail {
       return connected ? errc::protocol_error : errc::connect_failed;
   }
 }
-[[nodiscard]] inline bool curl_has_ca_bundle() {
+template <class = void>
+[[nodiscard]] bool curl_has_ca_bundle() {
   static bool const found = [] {
     auto const* const info = curl_version_info(CURLVERSION_NOW);
     if (info == nullptr || info->age < CURLVERSION_SEVENTH || info->cainfo == nullptr)
@@ -11667,6 +11964,7 @@ inline void curl_initialise() {
     throw error(errc::internal,
                 std::string("libcurl could not be initialised: ") + curl_easy_strerror(result));
 }
+template <class Handle = CURL>
 class curl_lane {
  public:
   curl_lane() : multi_(curl_multi_init()), easy_(curl_easy_init()) {
@@ -11674,7 +11972,7 @@ class curl_lane {
       throw std::bad_alloc();
   }
   [[nodiscard]] CURLM* multi() const noexcept { return multi_.get(); }
-  [[nodiscard]] CURL* easy() const noexcept { return easy_.get(); }
+  [[nodiscard]] Handle* easy() const noexcept { return easy_.get(); }
   std::string last_peer = {};
   [[nodiscard]] bool knows_address(std::string const& host_and_port) const {
     return std::find(addresses_.begin(), addresses_.end(), host_and_port) != addresses_.end();
@@ -11686,16 +11984,17 @@ class curl_lane {
     void operator()(CURLM* handle) const noexcept { curl_multi_cleanup(handle); }
   };
   struct easy_deleter {
-    void operator()(CURL* handle) const noexcept { curl_easy_cleanup(handle); }
+    void operator()(Handle* handle) const noexcept { curl_easy_cleanup(handle); }
   };
   std::unique_ptr<CURLM, multi_deleter> multi_;
-  std::unique_ptr<CURL, easy_deleter> easy_;
+  std::unique_ptr<Handle, easy_deleter> easy_;
   std::vector<std::string> addresses_;
 };
+template <class Lane = curl_lane<>>
 class curl_lane_pool {
  public:
   explicit curl_lane_pool(std::size_t max_idle) : max_idle_(max_idle) {}
-  [[nodiscard]] std::unique_ptr<curl_lane> take(std::string const& peer) {
+  [[nodiscard]] std::unique_ptr<Lane> take(std::string const& peer) {
     {
       std::lock_guard const lock(mutex_);
       auto const found = std::find_if(idle_.rbegin(), idle_.rend(),
@@ -11705,10 +12004,10 @@ class curl_lane_pool {
       if (!idle_.empty() && idle_.size() >= max_idle_)
         return remove(idle_.begin());
     }
-    return std::make_unique<curl_lane>();
+    return std::make_unique<Lane>();
   }
-  void give_back(std::unique_ptr<curl_lane> lane) {
-    std::unique_ptr<curl_lane> closed;  // outlives the lock: closing may take a moment
+  void give_back(std::unique_ptr<Lane> lane) {
+    std::unique_ptr<Lane> closed;  // outlives the lock: closing may take a moment
     std::lock_guard const lock(mutex_);
     if (max_idle_ == 0 || !lane->worth_keeping()) {
       closed = std::move(lane);
@@ -11719,8 +12018,8 @@ class curl_lane_pool {
     idle_.push_back(std::move(lane));
   }
  private:
-  using lanes = std::vector<std::unique_ptr<curl_lane>>;
-  std::unique_ptr<curl_lane> remove(lanes::iterator at) {
+  using lanes = std::vector<std::unique_ptr<Lane>>;
+  std::unique_ptr<Lane> remove(typename lanes::iterator at) {
     auto lane = std::move(*at);
     idle_.erase(at);
     return lane;
@@ -11739,9 +12038,10 @@ class curl_lane_pool {
 #include <curl/curl.h>
 #include <new>
 namespace hf::detail {
+template <class Lane>
 class curl_exchange {
  public:
-  curl_exchange(curl_lane& lane, http::request const& rq, http::url const& target,
+  curl_exchange(Lane& lane, http::request const& rq, http::url const& target,
                 transport_options const& options, http::response_sink& sink)
       : lane_(lane), rq_(rq), target_(target), options_(options), sink_(sink), clock_(rq) {}
   curl_exchange(curl_exchange const&) = delete;
@@ -11882,8 +12182,8 @@ class curl_exchange {
   }
   CURLcode transfer() {
     struct attached {
-      curl_lane& lane;
-      explicit attached(curl_lane& l) : lane(l) {
+      Lane& lane;
+      explicit attached(Lane& l) : lane(l) {
         if (curl_multi_add_handle(lane.multi(), lane.easy()) != CURLM_OK)
           throw error(errc::internal, "libcurl does not take the request");
       }
@@ -11940,7 +12240,7 @@ class curl_exchange {
       return;
     if (result == CURLE_OUT_OF_MEMORY)
       throw std::bad_alloc();
-    auto const origin = target_.origin();
+    auto const origin = rq_.unix_socket.empty() ? target_.origin() : rq_.unix_socket;
     switch (end_) {
       case end::cancelled:
         fail(errc::cancelled, "the request to " + origin + " was cancelled");
@@ -11958,17 +12258,21 @@ class curl_exchange {
     }
     if (result == CURLE_OK)
       fail(errc::connection_lost, "the connection to " + origin + " broke in the answer's head");
-    std::string const text =
-        error_text_[0] != '\0' ? error_text_.data() : curl_easy_strerror(result);
+    std::string text = error_text_[0] != '\0' ? error_text_.data() : curl_easy_strerror(result);
+    if (!rq_.unix_socket.empty() && result == CURLE_COULDNT_CONNECT)
+      text = "cannot connect: " + std::generic_category().message(os_error());
     fail(curl_errc(result, text, clock_.is_connected()), origin + ": " + text);
   }
   [[noreturn]] void fail(errc code, std::string message) const {
     error_details details;
     details.may_have_reached_peer = clock_.is_connected() && request_bytes() > tunnel_bytes_;
+    details.system_error = os_error();
+    throw error(code, std::move(message), std::move(details));
+  }
+  [[nodiscard]] int os_error() const {
     long number = 0;
     curl_easy_getinfo(lane_.easy(), CURLINFO_OS_ERRNO, &number);
-    details.system_error = static_cast<int>(number);
-    throw error(code, std::move(message), std::move(details));
+    return static_cast<int>(number);
   }
   [[nodiscard]] long request_bytes() const {
     long bytes = 0;
@@ -12065,7 +12369,7 @@ class curl_exchange {
     void operator()(curl_slist* list) const noexcept { curl_slist_free_all(list); }
   };
   using slist = std::unique_ptr<curl_slist, slist_deleter>;
-  curl_lane& lane_;
+  Lane& lane_;
   http::request const& rq_;
   http::url const& target_;
   transport_options const& options_;
@@ -12109,13 +12413,15 @@ class curl_transport {
   /// What it can and cannot do.
   static constexpr transport_traits traits{.name = "curl"};
 
+  template <class = void>
   curl_transport() : curl_transport(transport_options{}) {}
   /// Throws `errc::internal` when libcurl cannot be initialised.
-  explicit curl_transport(transport_options options)
-      : state_(std::make_unique<state>(std::move(options))) {}
+  template <std::same_as<transport_options> Options = transport_options>
+  explicit curl_transport(Options options) : state_(std::make_unique<state>(std::move(options))) {}
 
   /// Performs one request; see `hf::transport` for the rules and errors.
-  void send(http::request const& rq, http::response_sink& sink) {
+  template <std::same_as<http::request> Request = http::request>
+  void send(Request const& rq, http::response_sink& sink) {
     auto const target = detail::validate_request(rq);
     detail::check_not_over(rq);
     auto lane = state_->pool.take(target.origin() + rq.unix_socket);
@@ -12130,16 +12436,17 @@ class curl_transport {
 
  private:
   struct state {
-    explicit state(transport_options o)
-        : options(std::move(o)), pool(options.max_idle_connections) {
+    template <class Options>
+    explicit state(Options o) : options(std::move(o)), pool(options.max_idle_connections) {
       detail::curl_initialise();
     }
     transport_options options;
-    detail::curl_lane_pool pool;
+    detail::curl_lane_pool<> pool;
   };
 
-  void give_back(std::unique_ptr<detail::curl_lane> lane, http::url const& target,
-                 http::request const& rq) {
+  template <class Request>
+  void give_back(std::unique_ptr<detail::curl_lane<>> lane, http::url const& target,
+                 Request const& rq) {
     lane->last_peer = target.origin() + rq.unix_socket;
     state_->pool.give_back(std::move(lane));
   }
