@@ -10266,7 +10266,7 @@ class machines {
     auto const created = entry.value("Created", json());
     return is_sandbox(labels_of(entry.value("Labels", json()))) &&
            text_at(entry, "/State") == "exited" && created.is_number_integer() &&
-           std::time(nullptr) - created.get<std::int64_t>() > 600;
+           std::time(nullptr) - created.template get<std::int64_t>() > 600;
   }
   void remove_quietly(http::transport_ref transport, std::string const& id) noexcept {
     try {
