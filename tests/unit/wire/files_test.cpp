@@ -83,7 +83,8 @@ TEST_CASE("answers that are not of the protocol are refused") {
   for (auto const* entry :
        {R"([])", R"({})", R"({"name":1})", R"({"name":"a","size":-1})",
         R"({"name":"a","size":"1"})", R"({"name":"a","mode":"9"})",
-        R"({"name":"a","name_b64":"?"})", R"({"name":"a","mode":"777777777777"})"})
+        R"({"name":"a","name_b64":"?"})", R"({"name":"a","mode":"777777777777"})",
+        R"({"name":"a","mtime_ms":1e300})", R"({"name":"a","mtime_ms":18446744073709551615})"})
     CHECK(kind_of(entry, false) == errc::protocol_error);
   for (auto const* listing : {R"([])", R"({})", R"({"entries":{}})", R"({"entries":[1]})"})
     CHECK(kind_of(listing, true) == errc::protocol_error);

@@ -144,8 +144,12 @@ template <class Json>
       detail::bad_file_answer("has a size that is no number");
     entry.size = it->template get<std::uint64_t>();
   }
-  if (auto const it = j.find("mtime_ms"); it != j.end() && it->is_number())
+  if (auto const it = j.find("mtime_ms"); it != j.end() && it->is_number()) {
+    // A fraction is cut off; a number beyond any date has no integer to become.
+    if (auto const time = it->template get<double>(); time > 9e18 || time < -9e18)
+      detail::bad_file_answer("has a time that is out of range");
     entry.mtime_ms = it->template get<std::int64_t>();
+  }
   if (auto const mode = detail::take_bytes(j, "mode"))
     entry.mode = detail::parse_octal(*mode);
   return entry;
