@@ -5,7 +5,9 @@
 #include <hf/sandbox/wire/json.hpp>
 
 #include <sys/types.h>
+#include <unistd.h>
 
+#include <cerrno>
 #include <cstdint>
 #include <map>
 #include <optional>
