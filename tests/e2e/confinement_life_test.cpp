@@ -14,6 +14,8 @@
 
 #include <chrono>
 #include <cstdio>
+#include <cstdlib>
+#include <ctime>
 #include <fstream>
 #include <iterator>
 #include <optional>
@@ -203,6 +205,45 @@ TEST_CASE("when the creator is killed, everything is gone soon") {
   CHECK(becomes_true([&] { return at.left() == 0 && processes_of(at.state) == 0; }));
   CHECK_FALSE(runs(std::string("sleep\000986", 9)));
   CHECK_FALSE(runs(std::string("sleep\000987", 9)));
+}
+
+TEST_CASE("a creator that is killed while its sandbox starts leaves nothing") {
+  auto const level = GENERATE(isolation::private_root, isolation::none);
+  SKIP_WITHOUT(level);
+  places const at;
+  char const* const agent = std::getenv("HF_SANDBOX_AGENT");
+  REQUIRE(agent != nullptr);
+  std::string const program = at.base.path() + "/agent-after-the-creator";
+  auto const start = [&](std::string const& script) {
+    std::ofstream(program) << "#!/bin/sh\nkill -KILL $PPID\n" << script << "\n";
+    ::chmod(program.c_str(), 0755);
+    CHECK_THROWS(in_child(0, [&] {
+      hf::process_launcher_options options;
+      options.agent = program;
+      options.isolation = level;
+      options.state_directory = at.state;
+      options.scratch_directory = at.scratch;
+      auto sb = local_sandbox::create({}, hf::process_launcher(options));
+      return std::string("created");
+    }));
+  };
+  SECTION("before there is a keeper") {
+    // Waits until it has another parent.
+    start("while [ \"$(cut -d' ' -f4 /proc/$$/stat)\" = $PPID ]; do sleep 0.01; done\nexec " +
+          std::string(agent) + " \"$@\"");
+  }
+  SECTION("and there never is a keeper: the next list clears up after a minute") {
+    start("exit 0");
+    CHECK(at.left() == 2);
+    timespec const then[2] = {{::time(nullptr) - 120, 0}, {::time(nullptr) - 120, 0}};
+    for (auto const& entry : std::filesystem::directory_iterator(at.state))
+      REQUIRE(::utimensat(AT_FDCWD, entry.path().c_str(), then, 0) == 0);
+    CHECK(becomes_true([&] {
+      CHECK(local_sandbox::list({}, at.launcher(level)).empty());
+      return at.left() == 0;
+    }));
+  }
+  CHECK(becomes_true([&] { return at.left() == 0 && processes_of(at.state) == 0; }));
 }
 
 TEST_CASE("when the keeper is killed, the agent ends, and the rest is cleared by the next stop") {

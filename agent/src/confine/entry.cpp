@@ -104,6 +104,9 @@ entry enter(int& argc, char** argv) {
   // A creator that is gone already is noticed by its lifeline.
   ::signal(SIGPIPE, SIG_IGN);
   report const status(how.status_fd);
+  // The creator may be gone before there is a keeper; one that a report to nobody ends would leave
+  // the directories behind.
+  ::signal(SIGPIPE, SIG_IGN);
   keep_only(how);
   ::umask(0077);
   detach(status);

@@ -2,6 +2,7 @@
 #define HF_SANDBOX_DETAIL_LOCAL_SPAWN_HPP
 
 #include <hf/sandbox/detail/local_state.hpp>
+#include <hf/sandbox/detail/signal_hold.hpp>
 #include <hf/sandbox/detail/unique_fd.hpp>
 #include <hf/sandbox/error.hpp>
 
@@ -128,11 +129,13 @@ local_start spawn_local_agent(std::string const& program, std::vector<std::strin
   ::posix_spawn_file_actions_adddup2(&plan.actions, child_lifeline.get(), spawned_lifeline_fd);
   ::posix_spawn_file_actions_adddup2(&plan.actions, child_status.get(), spawned_status_fd);
   ::posix_spawn_file_actions_adddup2(&plan.actions, child_lock.get(), spawned_lock_fd);
-  sigset_t none;
+  // Until it has its own session the child is of the creator's group, which Ctrl-C reaches whole:
+  // that must not end it before it knows what it has to clear away. The agent unblocks these
+  // itself.
+  sigset_t const blocked = ending_signals();
   sigset_t all;
-  sigemptyset(&none);
   sigfillset(&all);
-  ::posix_spawnattr_setsigmask(&plan.attributes, &none);
+  ::posix_spawnattr_setsigmask(&plan.attributes, &blocked);
   ::posix_spawnattr_setsigdefault(&plan.attributes, &all);
   // A session of its own: Ctrl-C reaches the creator only, which then decides.
   ::posix_spawnattr_setflags(

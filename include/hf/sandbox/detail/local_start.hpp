@@ -9,12 +9,14 @@
 #include <hf/sandbox/detail/local_sandboxes.hpp>
 #include <hf/sandbox/detail/local_spawn.hpp>
 #include <hf/sandbox/detail/local_status.hpp>
+#include <hf/sandbox/detail/signal_hold.hpp>
 #include <hf/sandbox/launchers/process_options.hpp>
 
 #include <chrono>
 #include <cstdlib>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <system_error>
 #include <utility>
@@ -182,6 +184,7 @@ template <class Json>
   std::string const id = random_hex(12);
   std::string token = random_hex(32);
   std::string const state = sandboxes.path_of(id);
+  std::optional<signal_hold> hold(std::in_place);
   local_undo<Json> undo(sandboxes, id);
   unique_fd const directory = sandboxes.make(id);
   lock_directory(directory.get(), state);
@@ -207,6 +210,7 @@ template <class Json>
   auto started = spawn_local_agent(
       agent, local_arguments(agent, how.isolation, state, record, what, sandboxes.owns_base()),
       local_environment(what), directory.get());
+  hold.reset();
   auto const status = std::make_shared<local_status>(std::move(started.status));
   undo.owns_process(std::move(started.lifeline), status);
   bool const ready =

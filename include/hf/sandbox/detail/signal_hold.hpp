@@ -1,0 +1,36 @@
+#ifndef HF_SANDBOX_DETAIL_SIGNAL_HOLD_HPP
+#define HF_SANDBOX_DETAIL_SIGNAL_HOLD_HPP
+
+#include <csignal>
+
+namespace hf::detail {
+
+/// The signals by which a terminal or a user ends a program.
+[[nodiscard]] inline sigset_t ending_signals() noexcept {
+  sigset_t signals;
+  sigemptyset(&signals);
+  for (int const number : {SIGINT, SIGTERM, SIGHUP, SIGQUIT})
+    sigaddset(&signals, number);
+  return signals;
+}
+
+/// Holds the signals that usually end a program back from the calling thread for a few
+/// milliseconds: Ctrl-C between making a directory and starting the process that will remove it
+/// would leave the directory behind. What has come meanwhile is delivered at the end.
+class signal_hold {
+ public:
+  signal_hold() noexcept {
+    sigset_t const held = ending_signals();
+    ::pthread_sigmask(SIG_BLOCK, &held, &before_);
+  }
+  signal_hold(signal_hold const&) = delete;
+  signal_hold& operator=(signal_hold const&) = delete;
+  ~signal_hold() { ::pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+
+ private:
+  sigset_t before_{};
+};
+
+}  // namespace hf::detail
+
+#endif
