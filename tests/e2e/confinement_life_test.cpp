@@ -199,7 +199,7 @@ TEST_CASE("when the creator is killed, everything is gone soon") {
   places const at;
   creator const program(at, level, "");
   REQUIRE(at.left() == 2);
-  REQUIRE(becomes_true([&] { return runs(std::string("sleep\000986", 9)); }));
+  REQUIRE(becomes_true([] { return runs(std::string("sleep\000986", 9)); }));
   // To the whole group, as a terminal does for Ctrl-C.
   ::kill(-program.pid, signal);
   CHECK(becomes_true([&] { return at.left() == 0 && processes_of(at.state) == 0; }));
@@ -239,7 +239,7 @@ TEST_CASE("a creator that is killed while its sandbox starts leaves nothing") {
     for (auto const& entry : std::filesystem::directory_iterator(at.state))
       REQUIRE(::utimensat(AT_FDCWD, entry.path().c_str(), then, 0) == 0);
     CHECK(becomes_true([&] {
-      CHECK(local_sandbox::list({}, at.launcher(level)).empty());
+      static_cast<void>(local_sandbox::list({}, at.launcher(level)));
       return at.left() == 0;
     }));
   }
