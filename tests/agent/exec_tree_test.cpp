@@ -1,4 +1,5 @@
 #include "support/exec_client.hpp"
+#include "support/scale.hpp"
 
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators_adapters.hpp>
@@ -111,9 +112,57 @@ TEST_CASE("SIGTERM ends everything that the agent has started", "[exec][tree]") 
 TEST_CASE("a killed helper does not change a command's exit code", "[exec][tree]") {
   agent_process agent;
   auto const run =
-      // The first pause lets the helper report that the command runs.
+      // The first pause lets the helper come so far that it waits.
       exec(agent,
            {{"cmd", "sleep 0.5; kill -9 $PPID; sleep 0.3; echo on; exit 7"}, {"timeout", 60}});
   CHECK(run.out == "on\n");
   CHECK(run.code() == 7);
+}
+
+TEST_CASE("a helper killed at any moment hides neither the command nor its end", "[exec][tree]") {
+  auto const runs = scaled(300, 60);
+  WARN("runs: " << runs);
+  agent_options options;
+  // On one processor a command often acts before its helper has its turn again.
+  if (std::system("command -v taskset >/dev/null 2>&1") == 0)
+    options.prefix = {"taskset", "-c", "0"};
+  agent_process agent(options);
+  for (int i = 0; i < runs; ++i) {
+    auto const run = exec(
+        agent, {{"cmd", i % 2 == 0 ? "kill -9 $PPID; exit 7" : "(kill -9 $PPID & wait) & exit 7"},
+                {"timeout", 60}});
+    REQUIRE(run.status == 200);
+    REQUIRE(run.complete);
+    REQUIRE(run.exit["exit_code"] == 7);
+    REQUIRE(run.exit["signal"].is_null());
+  }
+}
+
+TEST_CASE("a stopped helper does not hide a command's end", "[exec][tree]") {
+  agent_process agent;
+  CHECK(exec(agent, {{"cmd", "kill -STOP $PPID; exit 3"}, {"timeout", 60}}).code() == 3);
+  std::string const sleeper = unique_sleep();
+  auto const run =
+      exec(agent, {{"cmd", filled("kill -STOP $PPID; %S & %S", sleeper)}, {"timeout", 0.5}});
+  CHECK(run.exit["timed_out"] == true);
+  CHECK(run.exit["signal"] == 9);
+  CHECK(count_processes(sleeper) == 0);
+}
+
+TEST_CASE("who has killed his helper and hides is not called gone", "[exec][tree]") {
+  agent_process agent;
+  std::string const sleeper = unique_sleep();
+  auto const run = exec(
+      agent,
+      {{"cmd", filled("kill -9 $PPID; (env -i setsid %S &) ; sleep 0.2; echo ready; %S", sleeper)},
+       {"timeout", 1}});
+  CHECK(run.out == "ready\n");
+  CHECK(run.exit["timed_out"] == true);
+  CHECK(run.exit["signal"] == 9);
+  CHECK(run.exit["unattributed"] == 1);
+  CHECK(count_processes(sleeper) == 1);
+  // A run whose helper has seen the last of it go is not bothered by that orphan.
+  auto const other = exec(agent, {{"cmd", "setsid sleep 100 & sleep 100"}, {"timeout", 0.2}});
+  CHECK(other.exit["timed_out"] == true);
+  CHECK_FALSE(other.exit.contains("unattributed"));
 }

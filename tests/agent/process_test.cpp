@@ -75,6 +75,22 @@ TEST_CASE("a process is deleted once, by id or by pid", "[process]") {
     CHECK(agent.request("DELETE", std::string("/v1/processes/") + id).status == 400);
 }
 
+TEST_CASE("deleting tells whether the command itself was still there to be killed", "[process]") {
+  agent_process agent;
+  std::string const sleeper = unique_sleep();
+  json const ended = start_process(agent, {{"cmd", "setsid " + sleeper + " & exit 0"}});
+  CHECK(ended["id"] == "p-0");
+  CHECK(agent.request("GET", path_of(ended, "/wait?timeout=60")).json()["exit"]["exit_code"] == 0);
+  REQUIRE(count_processes(sleeper) == 1);
+  // An id is a text, not a number.
+  CHECK(agent.request("DELETE", "/v1/processes/p-00").body == R"({"id":"p-00","killed":false})");
+  CHECK(agent.request("DELETE", "/v1/processes/p-99999999999999999999").json()["killed"] == false);
+  CHECK(agent.request("DELETE", path_of(ended)).body == R"({"id":"p-0","killed":false})");
+  // What it has left behind is gone all the same.
+  CHECK(count_processes(sleeper) == 0);
+  CHECK(agent.request("GET", "/v1/processes").body == "[]");
+}
+
 TEST_CASE("signals reach the process, its group or its tree", "[process]") {
   agent_process agent;
   std::string const loop = "while :; do sleep 0.05; done";

@@ -2,6 +2,8 @@
 #include "support/elf.hpp"
 
 #include <catch2/catch_test_macros.hpp>
+#include <signal.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cstdlib>
@@ -139,4 +141,13 @@ TEST_CASE("the agent runs in a root file system with a dynamic C library", "[roo
   auto const result = run(agent, "echo $((6*7)); exit 3");
   CHECK(result.out == "42\n");
   CHECK(result.exit_code == 3);
+
+  // There is no /proc: the commands themselves are killed all the same.
+  REQUIRE(::mkfifo((root.path / "gate").c_str(), 0600) == 0);
+  auto const late = agent.request("POST", "/v1/exec", R"({"cmd":"read x < /gate","timeout":0.3})");
+  CHECK(late.body.find(R"("signal":9,"timed_out":true})") != std::string::npos);
+  auto const started = agent.request("POST", "/v1/processes", R"({"cmd":"read x < /gate"})").json();
+  CHECK(agent.request("DELETE", "/v1/processes/" + started["id"].get<std::string>()).body ==
+        R"({"id":"p-0","killed":true})");
+  CHECK(::kill(started["pid"].get<pid_t>(), 0) != 0);
 }

@@ -177,6 +177,11 @@ HF_AGENT_BARE int run_child(void* argument) {
       fail(child, spawn_step::chdir, r);
   confine_command(child);
   reset_signals();
+  if (child.tells_pid) {
+    spawn_report const report{spawn_report::kind::started,
+                              static_cast<std::int32_t>(raw_syscall(SYS_getpid)), 0};
+    raw_syscall(SYS_write, child.report, raw_pointer(&report), sizeof report);
+  }
   fail(child, spawn_step::exec, execute(child));
 }
 

@@ -33,6 +33,8 @@ struct child_plan {
   rlimit64 const* limits;
   /// Where failures go; close-on-exec.
   int report;
+  /// Whether the new process reports its own pid there: who starts it may be killed before he can.
+  bool tells_pid;
 };
 
 /// Becomes the command. Runs in the new process, which may share the agent's memory: only system

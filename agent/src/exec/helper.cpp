@@ -54,23 +54,29 @@ HF_AGENT_BARE int run_helper(void* argument) {
   raw_syscall(SYS_dup3, helper.records, 0, 0);
   raw_syscall(SYS_dup3, helper.child.report, 1, 0);
   close_from(2, highest);
-  spawn_report report{spawn_report::kind::started, static_cast<std::int32_t>(pid), 0};
-  if (pid < 0)
-    report = {spawn_report::kind::failed, static_cast<std::int32_t>(spawn_step::fork),
-              static_cast<std::int32_t>(-pid)};
-  raw_syscall(SYS_write, 1, raw_pointer(&report), sizeof report);
+  if (pid < 0) {
+    spawn_report const report{spawn_report::kind::failed,
+                              static_cast<std::int32_t>(spawn_step::fork),
+                              static_cast<std::int32_t>(-pid)};
+    raw_syscall(SYS_write, 1, raw_pointer(&report), sizeof report);
+  }
   raw_syscall(SYS_close, 1);
 
   while (pid > 0) {
     siginfo_t info;
     info.si_pid = 0;
-    long const r = raw_syscall(SYS_waitid, P_ALL, 0, raw_pointer(&info), WEXITED, 0);
+    long const r = raw_syscall(SYS_waitid, P_ALL, 0, raw_pointer(&info), WEXITED | WNOWAIT, 0);
     if (r == -EINTR)
       continue;
     if (r < 0)
       break;
-    if (info.si_pid == pid)
+    // Told first, collected then: if this process is killed in between, the agent becomes the
+    // parent and still learns how the command ended.
+    long const ended = info.si_pid;
+    if (ended == pid)
       write_record(helper_record::kind::leader_ended, info.si_code, info.si_status);
+    while (raw_syscall(SYS_waitid, P_PID, ended, raw_pointer(&info), WEXITED, 0) == -EINTR) {
+    }
   }
   write_record(helper_record::kind::all_gone, 0, 0);
   for (;;)

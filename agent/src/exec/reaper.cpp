@@ -17,23 +17,33 @@ reaper::reaper(boost::asio::io_context& loop) : signals_(loop, SIGCHLD) {
 }
 
 void reaper::watch(pid_t pid, std::function<void(process_end)> ended) {
-  watched_.insert_or_assign(pid, std::move(ended));
+  watched_.insert_or_assign(pid, watched{std::move(ended), false});
+}
+
+void reaper::watch_helper(pid_t pid, std::function<void(process_end)> ended) {
+  watched_.insert_or_assign(pid, watched{std::move(ended), true});
 }
 
 void reaper::collect() {
   for (;;) {
     siginfo_t info;
     info.si_pid = 0;
-    int const r = ::waitid(P_ALL, 0, &info, WEXITED | WNOHANG);
+    int const r = ::waitid(P_ALL, 0, &info, WEXITED | WSTOPPED | WNOHANG);
     if (r != 0 && errno == EINTR)
       continue;
     if (r != 0 || info.si_pid == 0)
       return;
-    recycle_helper(info.si_pid);
     auto const it = watched_.find(info.si_pid);
+    if (info.si_code == CLD_STOPPED || info.si_code == CLD_TRAPPED) {
+      // A command that stops its helper must not hide its own end.
+      if (it != watched_.end() && it->second.helper)
+        ::kill(info.si_pid, SIGCONT);
+      continue;
+    }
+    recycle_helper(info.si_pid);
     if (it == watched_.end())
       continue;
-    auto const ended = std::move(it->second);
+    auto const ended = std::move(it->second.ended);
     watched_.erase(it);
     ended({info.si_code, info.si_status});
   }

@@ -28,6 +28,8 @@ class reaper {
   /// Calls `ended` once, from the loop, when the child has been waited for. To be called before the
   /// loop runs again after the child was started, so that its end cannot be missed.
   void watch(pid_t pid, std::function<void(process_end)> ended);
+  /// The same for a helper, which is let go on when somebody stops it.
+  void watch_helper(pid_t pid, std::function<void(process_end)> ended);
   /// The caller is not interested any more; the child is collected all the same.
   void unwatch(pid_t pid) { watched_.erase(pid); }
   [[nodiscard]] bool watches(pid_t pid) const { return watched_.count(pid) != 0; }
@@ -38,10 +40,15 @@ class reaper {
   void stop();
 
  private:
+  struct watched {
+    std::function<void(process_end)> ended = {};
+    bool helper = false;
+  };
+
   void wait_for_signal();
 
   boost::asio::signal_set signals_;
-  std::unordered_map<pid_t, std::function<void(process_end)>> watched_;
+  std::unordered_map<pid_t, watched> watched_;
 };
 
 }  // namespace hf::agent

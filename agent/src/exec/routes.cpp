@@ -146,11 +146,11 @@ asio::awaitable<void> exec_service::delete_process(exchange& ex, std::string id)
   answer["id"] = id;
   answer["killed"] = false;
   if (found) {
-    bool const running = !found->leader_ended();
+    // It tells of the command; descendants that it has left behind are killed without a word.
+    answer["killed"] = found->leader_alive();
     found->kill();
     while (found->killing())
       co_await found->changed().wait(ex.executor(), std::chrono::seconds(1));
-    answer["killed"] = running || found->hit_anybody();
     if (found->survivors() != 0)
       answer["survivors"] = found->survivors();
     if (found->unattributed() != 0)

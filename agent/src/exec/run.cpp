@@ -146,7 +146,7 @@ void run::watch_process(spawned&& process) {
   if (process.helper <= 0)
     return;
   helper_ = process.helper;
-  core_.children.watch(helper_, [self](process_end) {
+  core_.children.watch_helper(helper_, [self](process_end) {
     self->helper_gone_ = true;
     self->changed_.notify();
   });
@@ -197,7 +197,7 @@ void run::maybe_end() {
   wire::exit_event exit;
   if (leader_end_->code == CLD_EXITED)
     exit.exit_code = leader_end_->status;
-  else if (leader_end_->code == CLD_KILLED || leader_end_->code == CLD_DUMPED)
+  else
     exit.signal = leader_end_->status;
   exit.timed_out = timed_out_;
   exit.duration_ms =

@@ -49,6 +49,8 @@ class run : public std::enable_shared_from_this<run> {
   [[nodiscard]] std::shared_ptr<stdin_pipe> const& input() const noexcept { return input_; }
   /// The command itself has ended; its output may still be on its way.
   [[nodiscard]] bool leader_ended() const noexcept { return leader_end_.has_value(); }
+  /// The command itself runs at this moment, whatever has been reported of it.
+  [[nodiscard]] bool leader_alive() const;
   /// The exit event is there, all output is in the log.
   [[nodiscard]] bool ended() const noexcept { return exit_.has_value(); }
   [[nodiscard]] wire::exit_event exit_event() const;
@@ -80,8 +82,6 @@ class run : public std::enable_shared_from_this<run> {
   /// What the last `kill` left: processes alive, and such that may belong to the run.
   [[nodiscard]] std::size_t survivors() const noexcept { return survivors_; }
   [[nodiscard]] std::size_t unattributed() const noexcept { return unattributed_; }
-  /// Whether `kill` met anybody.
-  [[nodiscard]] bool hit_anybody() const noexcept { return hit_ != 0; }
   /// Sends a signal; how many processes got it. `scope` has to outlive the call.
   boost::asio::awaitable<std::size_t> send_signal(int number, std::string const& scope);
 
@@ -117,6 +117,8 @@ class run : public std::enable_shared_from_this<run> {
   // run_tree.cpp
   boost::asio::awaitable<void> watch_helper(unique_fd reports);
   boost::asio::awaitable<void> sweep();
+  boost::asio::awaitable<void> judge(sweep_result const& result);
+  [[nodiscard]] std::optional<process_info> look_at_leader() const;
   [[nodiscard]] sweep_target target() const;
   void caller_has_gone();
 
@@ -130,6 +132,10 @@ class run : public std::enable_shared_from_this<run> {
   pid_t pid_ = -1;
   pid_t helper_ = 0;
   bool helper_gone_ = false;
+  /// The helper saw the last descendant go.
+  bool tree_gone_ = false;
+  /// Nothing more comes from the helper.
+  bool reports_ended_ = false;
   std::uint64_t started_ticks_ = 0;
   clock::time_point started_ = {};
   std::int64_t started_at_ms_ = 0;
@@ -155,7 +161,6 @@ class run : public std::enable_shared_from_this<run> {
   bool exit_delivered_ = false;
   std::size_t survivors_ = 0;
   std::size_t unattributed_ = 0;
-  std::size_t hit_ = 0;
   std::function<void(run&)> on_ended_;
 };
 

@@ -17,7 +17,8 @@ run_table::~run_table() = default;
 
 std::optional<std::uint64_t> run_table::number(std::string_view id) {
   std::uint64_t value = 0;
-  if (!id.starts_with("p-") || id.size() < 3)
+  // Ids are texts: "p-01" is not "p-1".
+  if (!id.starts_with("p-") || id.size() < 3 || (id[2] == '0' && id.size() > 3))
     return std::nullopt;
   auto const end = id.data() + id.size();
   auto const parsed = std::from_chars(id.data() + 2, end, value);

@@ -38,16 +38,13 @@ boost::asio::awaitable<void> run::watch_helper(unique_fd reports) {
       break;
     if (record.what == helper_record::kind::leader_ended)
       leader_has_ended({record.code, record.status});
+    else
+      tree_gone_ = true;
   }
   ::close(descriptor.release());
-  // Somebody killed the helper. The command comes to the agent then, unless the helper had waited
-  // for it and could not say so: in that case nobody knows how it ended.
-  while (!leader_end_) {
-    auto const now = look_at_process(pid_);
-    co_await changed_.wait(descriptor.get_executor(), std::chrono::milliseconds(200));
-    if (!now && !leader_end_)
-      leader_has_ended({});
-  }
+  // If somebody has killed the helper, the command is the agent's child now, and so is its end.
+  reports_ended_ = true;
+  changed_.notify();
 }
 
 sweep_target run::target() const {
@@ -66,10 +63,10 @@ void run::kill() {
     return;
   }
   sweeping_ = true;
-  // At once what needs no look at all processes: a child that was not waited for keeps its pid.
-  if (helper_ == 0 && !leader_end_) {
-    if (::kill(-pid_, SIGKILL) == 0)
-      ++hit_;
+  // At once what needs no look at all processes: a child that was not waited for keeps its pid. A
+  // helper's child does so until the helper has told; without /proc there is no other way.
+  if (!leader_end_ && (helper_ == 0 || !look_at_process(::getpid()))) {
+    ::kill(-pid_, SIGKILL);
     ::kill(pid_, SIGKILL);
   }
   boost::asio::co_spawn(core_.shared.loop, sweep(), boost::asio::detached);
@@ -82,20 +79,48 @@ boost::asio::awaitable<void> run::sweep() {
     // Named, because g++ 12 destroys captures of a temporary in a co_await expression twice.
     auto work = [goal = target()] { return kill_tree(goal, sweep_patience); };
     auto const result = co_await run_blocking(core_.sweeper, std::move(work));
-    survivors_ = result.alive;
-    hit_ += result.signalled;
-    unattributed_ = 0;
-    for (auto const& orphan : result.orphans) {
-      // Commands and helpers that were started meanwhile are children of the agent, too.
-      auto const now = look_at_process(orphan.pid);
-      if (now && now->started == orphan.started && !now->dead() &&
-          !core_.children.watches(orphan.pid))
-        ++unattributed_;
-    }
+    co_await judge(result);
   } while (sweep_again_);
   sweeping_ = false;
   changed_.notify();
   maybe_end();
+}
+
+boost::asio::awaitable<void> run::judge(sweep_result const& result) {
+  survivors_ = result.alive;
+  unattributed_ = 0;
+  if (helper_ != 0 && (result.blind || !result.orphans.empty())) {
+    // What the helper had to say of the end is still on its way.
+    auto const executor = co_await boost::asio::this_coro::executor;
+    auto const until = clock::now() + sweep_patience;
+    while (!reports_ended_ && clock::now() < until)
+      co_await changed_.wait(executor, until - clock::now());
+    if (result.blind && !tree_gone_)
+      survivors_ = 1;
+  }
+  if (tree_gone_)
+    co_return;
+  for (auto const& orphan : result.orphans) {
+    // Commands and helpers that were started meanwhile are children of the agent, too.
+    auto const now = look_at_process(orphan.pid);
+    if (now && now->started == orphan.started && !now->dead() &&
+        !core_.children.watches(orphan.pid))
+      ++unattributed_;
+  }
+}
+
+std::optional<process_info> run::look_at_leader() const {
+  if (leader_end_)
+    return std::nullopt;
+  // With a helper the pid could have been waited for a moment ago: then it is nobody's child.
+  auto const now = look_at_process(pid_);
+  if (!now || now->dead() || (now->parent != helper_ && now->parent != ::getpid()))
+    return std::nullopt;
+  return now;
+}
+
+bool run::leader_alive() const {
+  return look_at_leader() || (!leader_end_ && !look_at_process(::getpid()));
 }
 
 boost::asio::awaitable<std::size_t> run::send_signal(int number, std::string const& scope) {
@@ -105,11 +130,8 @@ boost::asio::awaitable<std::size_t> run::send_signal(int number, std::string con
     auto const result = co_await run_blocking(core_.sweeper, std::move(work));
     co_return result.signalled;
   }
-  if (leader_end_)
-    co_return 0;
-  // With a helper the pid could have been waited for a moment ago: then it is nobody's child.
-  auto const now = look_at_process(pid_);
-  if (!now || now->dead() || (now->parent != helper_ && now->parent != ::getpid()))
+  auto const now = look_at_leader();
+  if (!now)
     co_return 0;
   if (scope == "group")
     co_return ::kill(-pid_, number) == 0 ? 1u : 0u;

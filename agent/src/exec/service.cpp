@@ -1,6 +1,7 @@
 #include "exec/service.hpp"
 
 #include "detail/run_blocking.hpp"
+#include "exec/process_scan.hpp"
 #include "exec/sweep.hpp"
 
 #include <hf/sandbox/error.hpp>
@@ -137,6 +138,11 @@ asio::awaitable<void> exec_service::shutdown() {
   using clock = std::chrono::steady_clock;
   auto const until = clock::now() + std::chrono::milliseconds(2000);
   std::size_t left = co_await run_blocking(core_->sweeper, terminate);
+  if (!look_at_process(self)) {
+    // Without /proc only the commands themselves are known.
+    for (auto const& one : table_.running())
+      one->kill();
+  }
   asio::steady_timer pause(core_->shared.loop);
   while (left != 0 && clock::now() < until) {
     pause.expires_after(std::chrono::milliseconds(20));

@@ -191,8 +191,8 @@ std::variant<spawned, spawn_failure> spawn(spawn_plan const& plan, bool attribut
   if (int const error = make_pipe(report_read, report_write); error != 0)
     return spawn_failure{"fork", error};
   child_plan child{
-      &plan,         argv.data(),       envp.data(), candidate_pointers.data(), shell_argv.data(),
-      limits.data(), report_write.get()};
+      &plan,         argv.data(),        envp.data(), candidate_pointers.data(), shell_argv.data(),
+      limits.data(), report_write.get(), attributed};
 
   spawned result;
   unique_fd record_write;
@@ -227,7 +227,7 @@ std::variant<spawned, spawn_failure> spawn(spawn_plan const& plan, bool attribut
     if (attributed)
       result.pid = seen.started;
   }
-  // The helper was killed before it could report.
+  // Killed before anything ran.
   if (result.pid <= 0)
     return spawn_failure{"fork", EAGAIN};
   if (result.reports)

@@ -21,7 +21,8 @@ class membership {
     // A process that has the dead leader's pid is a stranger, and so is its group.
     bool reused = false;
     for (auto const& process : all)
-      if (process.pid == target.leader && target.leader_gone)
+      if (process.pid == target.leader && target.leader_gone &&
+          (target.helper == 0 || process.parent != target.helper))
         reused = true;
     if (target.helper != 0)
       known_.insert(target.helper);
@@ -81,6 +82,12 @@ std::vector<process_info> unmarked_orphans(sweep_target const& target,
   return orphans;
 }
 
+bool is_alive(pid_t pid, std::vector<process_info> const& all) {
+  return std::any_of(all.begin(), all.end(), [pid](process_info const& process) {
+    return process.pid == pid && !process.dead();
+  });
+}
+
 void pause_a_little(std::chrono::milliseconds& pause) {
   std::this_thread::sleep_for(pause);
   pause = (std::min)(pause * 2, std::chrono::milliseconds(50));
@@ -111,8 +118,9 @@ sweep_result kill_tree(sweep_target const& target, std::chrono::milliseconds pat
     auto const all = scan_processes();
     auto const members = members_of(target, all, agent);
     result.alive = members.size();
+    result.blind = all.empty();
     if (members.empty()) {
-      if (target.helper == 0)
+      if (target.helper == 0 || !is_alive(target.helper, all))
         result.orphans = unmarked_orphans(target, all, agent);
       return result;
     }

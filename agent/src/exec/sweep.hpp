@@ -33,8 +33,11 @@ struct sweep_result {
   /// Processes of the run that are still alive.
   std::size_t alive = 0;
   /// Orphans that came to the agent during the run and bear no mark: they may belong to it. Only
-  /// looked for when the run has no helper. Helpers and commands of the agent are among them.
+  /// looked for when the run has no helper, or has lost it. Helpers and commands of the agent are
+  /// among them.
   std::vector<process_info> orphans = {};
+  /// Nothing could be seen: there is no /proc.
+  bool blind = false;
 };
 
 /// Of `all` the processes that belong to the run, without the helper; zombies left out.
