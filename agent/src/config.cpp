@@ -1,17 +1,21 @@
 #include "config.hpp"
 
+#include "detail/unique_fd.hpp"
+
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <limits>
 #include <string_view>
 
-#include "detail/unique_fd.hpp"
-
 namespace hf::agent {
 namespace {
+
+// A hundred years; more could not be counted in nanoseconds.
+constexpr std::uint64_t longest_seconds = 3'155'760'000;
 
 template <class Number>
 Number parse_number(std::string_view name, std::string_view text, Number lowest, Number highest) {
@@ -54,18 +58,21 @@ void read_environment_file(char const* path) {
     throw config_error(std::string("SBX_ENV_FILE: ") + what + " " + path);
   };
   unique_fd const file(::open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
-  if (!file) fail("cannot open");
+  if (!file)
+    fail("cannot open");
   std::string text;
   char part[4096];
   for (ssize_t n; (n = ::read(file.get(), part, sizeof part)) != 0;) {
-    if (n < 0) fail("cannot read");
+    if (n < 0)
+      fail("cannot read");
     text.append(part, static_cast<std::size_t>(n));
   }
   ::unlink(path);
   for (std::size_t begin = 0, end; begin < text.size(); begin = end + 1) {
     end = text.find('\0', begin);
     auto const equals = text.find('=', begin);
-    if (end == std::string::npos || equals == begin || equals >= end) fail("no variables in");
+    if (end == std::string::npos || equals == begin || equals >= end)
+      fail("no variables in");
     ::setenv(text.substr(begin, equals - begin).c_str(),
              text.substr(equals + 1, end - equals - 1).c_str(), 1);
   }
@@ -73,13 +80,17 @@ void read_environment_file(char const* path) {
 
 void read_environment(config& settings) {
   settings.token = take_secret("SBX_TOKEN");
+  if (settings.token.empty() && !settings.allow_no_auth)
+    throw config_error("SBX_TOKEN is required (or the flag --allow-no-auth)");
   if (char const* port = std::getenv("SBX_PORT"))
     settings.port = parse_number<std::uint16_t>("SBX_PORT", port, 0, 65535);
   if (char const* path = std::getenv("SBX_SOCKET"))
     settings.socket = path;
   if (char const* idle = std::getenv("SBX_IDLE_TIMEOUT"))
     settings.idle_timeout = std::chrono::seconds(
-        parse_number<std::int64_t>("SBX_IDLE_TIMEOUT", idle, 0, std::int64_t{1} << 40));
+        (std::min)(parse_number<std::uint64_t>("SBX_IDLE_TIMEOUT", idle, 0,
+                                               std::numeric_limits<std::uint64_t>::max()),
+                   longest_seconds));
   if (char const* life = std::getenv("SBX_LIFETIME"))
     settings.lifetime = std::chrono::seconds(
         parse_number<std::int64_t>("SBX_LIFETIME", life, 1, std::int64_t{1} << 30));
@@ -95,6 +106,8 @@ void read_environment(config& settings) {
         parse_number<std::uint64_t>("SBX_SPILL_LIMIT", limit, 0, std::uint64_t{1} << 50);
   if (char const* capacity = std::getenv("SBX_CAPACITY"))
     parse_number<std::size_t>("SBX_CAPACITY", capacity, 1, std::size_t{1} << 30);
+  if (char const* lowest = std::getenv("SBX_MIN_LANDLOCK_ABI"))
+    parse_number<int>("SBX_MIN_LANDLOCK_ABI", lowest, 0, std::numeric_limits<int>::max());
   if (char const* mode = std::getenv("SBX_HOST_MODE");
       mode != nullptr && std::strcmp(mode, "1") == 0)
     throw config_error("SBX_HOST_MODE=1: many sandboxes in one machine are not in this version");
@@ -151,7 +164,8 @@ char const* const help_text =
     "  SBX_SOCKET           path of a unix socket to listen on instead\n"
     "  SBX_IDLE_TIMEOUT     seconds without activity after which the agent ends; default: never\n"
     "  SBX_LIFETIME         seconds after which the agent ends in any case; default: never\n"
-    "  SBX_ENV_FILE         file with NAME=VALUE\\0 of further variables for the commands; removed\n"
+    "  SBX_ENV_FILE         file with NAME=VALUE\\0 of further variables for the commands; "
+    "removed\n"
     "  SBX_MAX_CONNECTIONS  connections at once; default: what the descriptor limit allows\n"
     "  SBX_SPILL_LIMIT      bytes of a run's unread output kept on disk; default: 1 GiB\n"
     "\n"
@@ -166,8 +180,6 @@ config read_config(int argc, char** argv) {
   if (settings.show_version || settings.show_help)
     return settings;
   read_environment(settings);
-  if (settings.token.empty() && !settings.allow_no_auth)
-    throw config_error("SBX_TOKEN is required (or the flag --allow-no-auth)");
   return settings;
 }
 

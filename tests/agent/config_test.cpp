@@ -35,7 +35,12 @@ TEST_CASE("without a token the agent does not start", "[config]") {
   CHECK(without.code == 1);
   CHECK(without.log.find("SBX_TOKEN is required") != std::string::npos);
   options.env["SBX_TOKEN"] = "";
-  CHECK(start(options).code == 1);
+  CHECK(start(options).log.find("SBX_TOKEN is required") != std::string::npos);
+  // Whatever else is wrong.
+  options.env["SBX_HOST_MODE"] = "1";
+  auto const host = start(options);
+  CHECK(host.code == 1);
+  CHECK(host.log.find("SBX_TOKEN is required") != std::string::npos);
 }
 
 TEST_CASE("only a flag lets everybody in, and only when there is no token", "[config]") {
@@ -72,6 +77,8 @@ TEST_CASE("a malformed setting is an error at start, naming it", "[config]") {
            {"SBX_LIFETIME", "soon"},
            {"SBX_ENV_FILE", "/nonexistent/file"},
            {"SBX_CAPACITY", "0"},
+           {"SBX_CAPACITY", "abc"},
+           {"SBX_MIN_LANDLOCK_ABI", "six"},
            {"SBX_HOST_MODE", "1"}}) {
     INFO(name << "=" << value);
     agent_options options;
@@ -83,6 +90,20 @@ TEST_CASE("a malformed setting is an error at start, naming it", "[config]") {
   agent_options options;
   options.flags = {"--no-such-flag"};
   CHECK(start(options).code == 1);
+}
+
+TEST_CASE("settings that do not matter here, or mean never, are no obstacle", "[config]") {
+  agent_options options;
+  options.env = {{"SBX_IDLE_TIMEOUT", "18446744073709551615"},
+                 {"SBX_CAPACITY", "7"},
+                 {"SBX_MIN_LANDLOCK_ABI", "99"},
+                 {"SBX_HOST_MODE", "true"},
+                 {"SBX_COMPAT_HOST_TOKEN", "1"},
+                 {"SBX_MAX_HOSTS", "x"}};
+  options.flags = {"--allow-unconfined"};
+  agent_process agent(options);
+  CHECK(agent.request("GET", "/health").json()["mode"] == "dedicated");
+  CHECK(agent.request("GET", "/v1/info").json()["idle_remaining_ms"] > 3'000'000'000'000);
 }
 
 TEST_CASE("a socket that cannot be had is an error at start", "[config]") {

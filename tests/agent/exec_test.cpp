@@ -3,7 +3,10 @@
 #include <catch2/catch_test_macros.hpp>
 #include <unistd.h>
 
+#include <cerrno>
+#include <cstdlib>
 #include <fstream>
+#include <optional>
 #include <string>
 
 using namespace hf::testing_support;
@@ -123,6 +126,51 @@ TEST_CASE("malformed requests change nothing", "[exec]") {
     CHECK(answer.json()["code"] == "invalid_argument");
   }
   CHECK_FALSE(std::filesystem::exists(agent.directory() + "/made"));
+}
+
+TEST_CASE("out of processes is a 503 for one request, and nothing runs", "[exec]") {
+  if (::geteuid() != 0)
+    SKIP("the number of processes can be limited for a user that has no others");
+  if (::access("/usr/bin/setpriv", X_OK) != 0)
+    SKIP("setpriv is not installed");
+  char pattern[] = "/tmp/hf-agent-user-XXXXXX";
+  REQUIRE(::mkdtemp(pattern) != nullptr);
+  std::string const home = pattern;
+  std::filesystem::permissions(home, std::filesystem::perms(0755));
+  agent_options options;
+  options.tcp = true;
+  options.binary = home + "/agent";
+  std::filesystem::copy_file(std::getenv("HF_SANDBOX_AGENT"), options.binary);
+  options.prefix = {"prlimit",       "--nproc=16:16", "/usr/bin/setpriv",
+                    "--reuid=54321", "--regid=54321", "--clear-groups"};
+  options.cwd = "/";
+  {
+    agent_process agent(options);
+    std::string const sleeper = unique_sleep();
+    std::size_t started = 0;
+    std::optional<http_answer> refused;
+    for (int i = 0; i < 20 && !refused; ++i) {
+      auto answer =
+          agent.request("POST", "/v1/processes", json({{"cmd", "exec " + sleeper}}).dump());
+      if (answer.status == 200)
+        ++started;
+      else
+        refused = std::move(answer);
+    }
+    REQUIRE(refused);
+    CHECK(started > 0);
+    CHECK(refused->status == 503);
+    CHECK(refused->json()["code"] == "resource_exhausted");
+    CHECK(refused->json()["stage"] == "fork");
+    CHECK(refused->json()["errno"] == EAGAIN);
+    CHECK(refused->json()["error"] ==
+          "failed to spawn '/bin/sh': Resource temporarily unavailable (os error 11)");
+    CHECK(agent.request("GET", "/v1/processes").json().size() == started);
+    CHECK(eventually([&] { return count_processes(sleeper) == started; }));
+    CHECK(agent.request("DELETE", "/v1/processes/p-0").json()["killed"] == true);
+    CHECK(eventually([&] { return exec(agent, {{"cmd", "exit 6"}}).status == 200; }));
+  }
+  std::filesystem::remove_all(home);
 }
 
 TEST_CASE("a machine at its limits is a 503 for one request", "[exec]") {

@@ -101,6 +101,10 @@ TEST_CASE("pages of a listing follow each other without a gap", "[files]") {
   CHECK(none.at("entries").empty());
   CHECK(none.at("truncated") == true);
   CHECK(none.at("next").is_null());
+  fs::create_directory(d + "-empty");
+  CHECK(agent.request("GET", list_target(d + "-empty", "&limit=0")).body ==
+        R"({"entries":[],"next":null,"truncated":false})");
+  CHECK(agent.request("GET", list_target(d, "&limit=0&after=z")).json().at("truncated") == false);
   auto const exact = agent.request("GET", list_target(d, "&limit=25")).json();
   CHECK(exact.at("truncated") == false);
   CHECK(agent.request("GET", list_target(d, "&limit=60000")).json().at("entries").size() == 25);
@@ -189,5 +193,8 @@ TEST_CASE("what cannot be listed says why", "[files]") {
   CHECK(agent.request("GET", list_target(agent.directory() + "/none")).status == 404);
   CHECK(agent.request("GET", "/v1/files/list").status == 400);
   CHECK(agent.request("GET", list_target("/")).status == 200);
-  CHECK(agent.request("GET", "/v1/files/stat?path=/").json().at("type") == "dir");
+  auto const root = agent.request("GET", "/v1/files/stat?path=/").json();
+  CHECK(root.at("type") == "dir");
+  CHECK(root.at("path") == "/");
+  CHECK(root.at("name") == "");
 }

@@ -170,7 +170,11 @@ TEST_CASE("malformed write parameters change nothing", "[files]") {
     CHECK(slurp(path) == "old");
   }
   CHECK(agent.request("PUT", "/v1/files/write", "x").status == 400);
-  CHECK(agent.request("PUT", write_target(agent.directory()), "x").status == 409);
+  auto const directory = agent.request("PUT", write_target(agent.directory()), "x");
+  CHECK(directory.status == 400);
+  CHECK(directory.json().at("code") == "is_directory");
+  CHECK(directory.json().at("error") ==
+        "cannot write " + agent.directory() + ": Is a directory (os error 21)");
   CHECK(agent.request("PUT", write_target(path + "/"), "x").status == 400);
   CHECK(agent.request("PUT", write_target(path + "/x"), "x").json().at("code") == "not_directory");
   CHECK(slurp(path) == "old");
@@ -319,6 +323,7 @@ TEST_CASE("devices are written through, FIFOs and sockets are refused at once", 
     auto const refused = agent.request("PUT", write_target(fifo, offset), "x");
     CHECK(refused.status == 400);
     CHECK(refused.json().at("code") == "not_regular");
+    CHECK(refused.json().at("error") == "cannot write " + fifo + ": not a regular file");
   }
 }
 

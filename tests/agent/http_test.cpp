@@ -95,6 +95,47 @@ TEST_CASE("an unknown route or method is 404 with its name", "[http]") {
   CHECK(agent.request("GET", "/health/").status == 404);
 }
 
+TEST_CASE("a route of the other mode is 404 and says so", "[http]") {
+  agent_process agent;
+  auto const told = [&](std::string const& method, std::string const& target) {
+    auto const answer = agent.request(method, target);
+    CHECK(answer.status == 404);
+    return answer.json()["error"].get<std::string>();
+  };
+  CHECK(told("GET", "/v1/sandboxes") == "no route in this server mode: GET /v1/sandboxes");
+  CHECK(told("POST", "/v1/sandboxes?x=y") == "no route in this server mode: POST /v1/sandboxes");
+  CHECK(told("DELETE", "/v1/sandboxes/abc/") ==
+        "no route in this server mode: DELETE /v1/sandboxes/abc/");
+  CHECK(told("POST", "/v1/sandboxes/abc/exec") ==
+        "no route in this server mode: POST /v1/sandboxes/abc/exec");
+  CHECK(told("GET", "/v1/sandboxes2") == "no route: GET /v1/sandboxes2");
+  CHECK(told("GET", "/v2/sandboxes") == "no route: GET /v2/sandboxes");
+  auto connection = agent.connect();
+  connection.send_request("GET", "/v1/sandboxes", "wrong");
+  CHECK(connection.read_answer().status == 403);
+}
+
+TEST_CASE("a method counts the same in small letters", "[http]") {
+  agent_process agent;
+  CHECK(agent.request("get", "/v1/info").status == 200);
+  CHECK(agent.request("Post", "/v1/nowhere").json()["error"] == "no route: POST /v1/nowhere");
+}
+
+TEST_CASE("of a repeated query parameter the last one counts, plus and percent are decoded",
+          "[http]") {
+  agent_process agent;
+  auto const error = [&](std::string const& query) {
+    return agent.request("GET", "/v1/files/stat?" + query).json()["error"].get<std::string>();
+  };
+  CHECK(error("path=/first&path=/last") == "no such path: /last");
+  CHECK(error("path=/a+b%2Bc%20d%26") == "no such path: /a b+c d&");
+  CHECK(error("p%61th=/named") == "no such path: /named");
+  CHECK(error("&&path=/between&") == "no such path: /between");
+  CHECK(error("path=/a=b?c") == "no such path: /a=b?c");
+  CHECK(error("path") == "missing 'path' query parameter");
+  CHECK(error("path=/x&path=") == "missing 'path' query parameter");
+}
+
 TEST_CASE("slashes around a path do not matter", "[http]") {
   agent_process agent;
   CHECK(agent.request("GET", "//v1/info").status == 200);

@@ -33,7 +33,8 @@ wire::file_entry stat_file(file_root const& root, std::string_view path) {
   auto shown = at.shown;
   while (shown.size() > 1 && shown.ends_with('/'))
     shown.pop_back();
-  auto name = shown == "/" ? shown : shown.substr(shown.rfind('/') + 1);
+  // A root has no name.
+  auto name = shown.substr(shown.rfind('/') + 1);
   return describe(std::move(name), std::move(shown), st);
 }
 

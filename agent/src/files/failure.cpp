@@ -63,11 +63,14 @@ meaning meaning_of(int number) {
 
 void throw_file_error(int number, std::string_view verb, std::string_view shown) {
   auto const path = hf::detail::utf8_lossy(shown);
-  auto const [status, code] = meaning_of(number);
+  auto [status, code] = meaning_of(number);
+  // Only reading makes a conflict of it in the common protocol.
+  if (number == EISDIR && verb != "open")
+    status = 400;
   std::string message;
   if (number == ENOENT) {
     message = "no such path: " + path;
-  } else if (number == EISDIR) {
+  } else if (number == EISDIR && verb == "open") {
     message = "is a directory: " + path;
   } else {
     message = "cannot " + std::string(verb) + " " + path + ": " +
@@ -77,18 +80,16 @@ void throw_file_error(int number, std::string_view verb, std::string_view shown)
   throw http_error{status, code, std::move(message), json{{"errno", number}}};
 }
 
-void throw_is_directory(std::string_view shown) {
-  throw_file_error(EISDIR, "open", shown);
-}
-
-void throw_not_regular(std::string_view shown, unsigned mode) {
-  char const* const kind = S_ISFIFO(mode)   ? "a FIFO"
-                           : S_ISSOCK(mode) ? "a socket"
-                           : S_ISCHR(mode)  ? "a character device"
-                           : S_ISBLK(mode)  ? "a block device"
-                                            : "of another kind";
-  throw http_error{400, "not_regular",
-                   "not a regular file: " + hf::detail::utf8_lossy(shown) + " is " + kind};
+void throw_not_regular(std::string_view verb, std::string_view shown, unsigned mode) {
+  char const* const kind = S_ISFIFO(mode)   ? "FIFO"
+                           : S_ISSOCK(mode) ? "socket"
+                           : S_ISCHR(mode)  ? "character device"
+                           : S_ISBLK(mode)  ? "block device"
+                                            : "other";
+  throw http_error{
+      400, "not_regular",
+      "cannot " + std::string(verb) + " " + hf::detail::utf8_lossy(shown) + ": not a regular file",
+      json{{"kind", kind}}};
 }
 
 }  // namespace hf::agent

@@ -9,11 +9,8 @@ namespace hf::agent {
 /// or "mkdir", `shown` the path for people.
 [[noreturn]] void throw_file_error(int number, std::string_view verb, std::string_view shown);
 
-/// Throws the 409 for a directory where a file is needed.
-[[noreturn]] void throw_is_directory(std::string_view shown);
-
-/// Throws the 400 for a FIFO, device or socket where a regular file is needed.
-[[noreturn]] void throw_not_regular(std::string_view shown, unsigned mode);
+/// Throws the 400 for a FIFO, device or socket where a regular file is needed; `"kind"` says which.
+[[noreturn]] void throw_not_regular(std::string_view verb, std::string_view shown, unsigned mode);
 
 }  // namespace hf::agent
 

@@ -50,9 +50,6 @@ directory_page::directory_page(file_root const& root, std::string_view path, std
   if (reader->error() != 0)
     throw_file_error(reader->error(), "list", shown_);
   std::sort_heap(names_.begin(), names_.end());
-  // So it is in the common protocol, for an empty directory too.
-  if (limit == 0)
-    truncated_ = true;
 }
 
 std::string directory_page::next_piece() {

@@ -44,17 +44,17 @@ pending_write::pending_write(file_root const& root, write_request request)
   at_ = locate(root, request_.path, "write", request_.make_parents);
   follow_links(root, at_, "write", request_.make_parents);
   if (!at_.is_entry())
-    throw_is_directory(at_.shown);
+    fail(EISDIR);
   struct stat st {};
   exists_ = ::fstatat(at_.directory.get(), at_.name.c_str(), &st, AT_SYMLINK_NOFOLLOW) == 0;
   if (!exists_ && errno != ENOENT)
     fail(errno);
   if (exists_ && S_ISDIR(st.st_mode))
-    throw_is_directory(at_.shown);
+    fail(EISDIR);
   if (at_.wants_directory)
     fail(exists_ ? ENOTDIR : EISDIR);
   if (exists_ && (S_ISFIFO(st.st_mode) || S_ISSOCK(st.st_mode)))
-    throw_not_regular(at_.shown, st.st_mode);
+    throw_not_regular("write", at_.shown, st.st_mode);
   choose(exists_ ? &st : nullptr);
 }
 
@@ -143,7 +143,7 @@ void pending_write::open_target(bool create) {
   if (!target_ || ::fstat(target_.get(), &st) != 0)
     fail(errno);
   if (S_ISFIFO(st.st_mode) || S_ISSOCK(st.st_mode))
-    throw_not_regular(at_.shown, st.st_mode);
+    throw_not_regular("write", at_.shown, st.st_mode);
 }
 
 int pending_write::fd() const noexcept {

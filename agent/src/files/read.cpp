@@ -18,9 +18,9 @@ namespace {
 
 void require_regular(struct stat const& st, std::string_view shown) {
   if (S_ISDIR(st.st_mode))
-    throw_is_directory(shown);
+    throw_file_error(EISDIR, "open", shown);
   if (!S_ISREG(st.st_mode))
-    throw_not_regular(shown, st.st_mode);
+    throw_not_regular("open", shown, st.st_mode);
 }
 
 }  // namespace

@@ -129,6 +129,9 @@ body_framing parse_head(std::string_view text, request_parser& parser, request_h
     refuse("malformed method");
 
   head.method = std::move(parser.method);
+  for (char& c : head.method)
+    if (c >= 'a' && c <= 'z')
+      c = static_cast<char>(c - 'a' + 'A');
   head.target = std::move(parser.target);
   head.fields = std::move(parser.fields);
   head.minor_version = parser.version - 10;

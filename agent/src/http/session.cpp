@@ -22,6 +22,11 @@ bool is_exhaustion(int error) {
          error == EAGAIN;
 }
 
+// The routes of an agent with many sandboxes.
+bool is_of_host_mode(std::vector<std::string> const& path) {
+  return path.size() >= 2 && path[0] == "v1" && path[1] == "sandboxes";
+}
+
 http_error exhausted(std::string message) {
   return {503, "resource_exhausted", std::move(message)};
 }
@@ -180,9 +185,10 @@ asio::awaitable<void> session::dispatch() {
   bool path_known = false;
   handler const* const handle = owner_.routes().find(head_.method, head_.path, path_known);
   if (handle == nullptr) {
-    co_await answer_error(
-        {404, "not_found",
-         "no route: " + head_.method + " " + std::string(target_path(head_.target))});
+    std::string text =
+        is_of_host_mode(head_.path) ? "no route in this server mode: " : "no route: ";
+    text.append(head_.method).append(" ").append(target_path(head_.target));
+    co_await answer_error({404, "not_found", std::move(text)});
     co_return;
   }
   co_await call(*handle);

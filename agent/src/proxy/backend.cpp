@@ -57,7 +57,8 @@ asio::awaitable<void> backend::connect(std::uint16_t port) {
     ::getsockopt(socket_->fd(), SOL_SOCKET, SO_ERROR, &error, &length);
   }
   if (error != 0)
-    unreachable(port, std::strerror(error));
+    unreachable(port,
+                std::string(std::strerror(error)) + " (os error " + std::to_string(error) + ")");
 }
 
 asio::awaitable<void> backend::write(std::string_view bytes) {

@@ -75,6 +75,9 @@ TEST_CASE("malformed exec requests are refused with the protocol's texts", "[wir
   CHECK(refusal(R"({"cmd":[]})") == "cmd array must not be empty");
   CHECK(refusal(R"({"cmd":["a",1]})") == "cmd array items must be strings");
   CHECK(refusal(R"({"cmd":["a"],"shell":true})") == "shell=true requires 'cmd' to be a string");
+  CHECK(refusal(R"({"shell":true})") == "shell=true requires 'cmd' to be a string");
+  CHECK(refusal(R"({"cmd":5,"shell":false})") ==
+        "shell=false requires 'cmd' to be an array of strings");
   CHECK(refusal(R"({"cmd":"a","shell":false})") ==
         "shell=false requires 'cmd' to be an array of strings");
   for (char const* body : {R"({"cmd":""})",

@@ -238,12 +238,14 @@ class member_reader {
 template <class Json>
 void parse_command(member_reader<Json>& members, exec_request& request) {
   Json* const cmd = members.find("cmd");
+  request.shell = members.flag("shell");
+  if (request.shell && *request.shell && (cmd == nullptr || !cmd->is_string()))
+    refuse("shell=true requires 'cmd' to be a string");
+  if (request.shell && !*request.shell && (cmd == nullptr || !cmd->is_array()))
+    refuse("shell=false requires 'cmd' to be an array of strings");
   if (cmd == nullptr || !(cmd->is_string() || cmd->is_array()))
     refuse("missing 'cmd' (string or array of strings)");
-  request.shell = members.flag("shell");
   if (cmd->is_string()) {
-    if (request.shell && !*request.shell)
-      refuse("shell=false requires 'cmd' to be an array of strings");
     auto& text = cmd->template get_ref<std::string&>();
     if (text.empty())
       refuse("cmd must not be empty");
@@ -251,8 +253,6 @@ void parse_command(member_reader<Json>& members, exec_request& request) {
     request.cmd = std::move(text);
     return;
   }
-  if (request.shell && *request.shell)
-    refuse("shell=true requires 'cmd' to be a string");
   if (cmd->empty())
     refuse("cmd array must not be empty");
   std::vector<std::string> argv;
