@@ -249,6 +249,53 @@ TEST_CASE("a mount point is written in place and says so", "[files]") {
     CHECK(name.find(".hf-") == std::string::npos);
 }
 
+TEST_CASE("what a call has answered for can be unmounted at once", "[files]") {
+  if (::geteuid() != 0)
+    SKIP("only root can mount");
+  agent_process agent;
+  auto const d = agent.directory() + "/mounted";
+  fs::create_directory(d);
+  auto const large = noise(3'000'000);
+  for (int round = 0; round < 20; ++round) {
+    if (::mount("tmpfs", d.c_str(), "tmpfs", 0, "size=8m") != 0)
+      SKIP("mounting is not permitted here");
+    auto const busy = [&] { return ::umount(d.c_str()) != 0; };
+    auto const again = [&] { return ::mount("tmpfs", d.c_str(), "tmpfs", 0, "size=8m") == 0; };
+    CHECK(agent.request("PUT", write_target(d + "/new"), "x").status == 200);
+    CHECK_FALSE(busy());
+    REQUIRE(again());
+    spill(d + "/file", large);
+    fs::create_hard_link(d + "/file", d + "/link");
+    CHECK(agent.request("PUT", write_target(d + "/file"), large).json().at("atomic") == false);
+    CHECK_FALSE(busy());
+    REQUIRE(again());
+    CHECK(agent.request("PUT", write_target(d + "/part", "&offset=5"), large).status == 200);
+    CHECK_FALSE(busy());
+    REQUIRE(again());
+    spill(d + "/file", large);
+    CHECK(agent.request("GET", "/v1/files/read?path=" + percent(d + "/file")).body == large);
+    CHECK_FALSE(busy());
+    REQUIRE(again());
+    spill(d + "/empty", "");
+    CHECK(agent.request("GET", "/v1/files/read?path=" + percent(d + "/empty")).status == 200);
+    CHECK_FALSE(busy());
+    REQUIRE(again());
+    spill(d + "/file", large.substr(0, 1000));
+    CHECK(agent.request("HEAD", "/v1/files/read?path=" + percent(d + "/file")).status == 200);
+    CHECK(agent.request("GET", "/v1/files/read?path=" + percent(d + "/file")).status == 200);
+    CHECK(agent.request("GET", "/v1/files/list?path=" + percent(d)).status == 200);
+    CHECK(agent.request("GET", "/v1/files/stat?path=" + percent(d + "/file")).status == 200);
+    CHECK_FALSE(busy());
+    REQUIRE(again());
+    CHECK(agent.request("POST", "/v1/files/mkdir?path=" + percent(d + "/a/b")).status == 200);
+    CHECK(
+        agent.request("DELETE", "/v1/files/delete?recursive=1&path=" + percent(d + "/a")).status ==
+        200);
+    CHECK(agent.request("PUT", write_target(d + "/sub/"), "x").status == 400);
+    CHECK_FALSE(busy());
+  }
+}
+
 TEST_CASE("an unwritable directory makes a write go in place", "[files]") {
   agent_process agent;
   auto const d = agent.directory() + "/d";

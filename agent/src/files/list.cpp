@@ -75,6 +75,8 @@ std::string directory_page::next_piece() {
   if (next_ < names_.size())
     return out;
   ended_ = true;
+  // Before the end of the answer leaves: who has it may unmount what was listed.
+  directory_.reset();
   out += "],\"next\":";
   if (truncated_ && !names_.empty()) {
     out += wire::json(hf::detail::utf8_lossy(names_.back())).dump();

@@ -166,6 +166,13 @@ void pending_write::append(std::string_view bytes) {
 }
 
 void pending_write::finish(std::uint64_t size) {
+  complete(size);
+  staged_ = staging_file();
+  target_.reset();
+  at_.directory.reset();
+}
+
+void pending_write::complete(std::uint64_t size) {
   std::uint64_t const final_size = request_.truncate_to.value_or(size);
   bool const whole = !request_.offset && manner_ != manner::ordered;
   // What is copied is cut afterwards, at the target.

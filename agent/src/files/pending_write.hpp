@@ -48,7 +48,8 @@ class pending_write {
 
   /// Writes bytes behind those before, from `offset()` on. Throws `http_error`.
   void append(std::string_view bytes);
-  /// Puts the content in place, `size` bytes having been received. Throws `http_error`.
+  /// Puts the content in place, `size` bytes having been received, and closes everything: who has
+  /// the answer may unmount what was written to. Throws `http_error`.
   void finish(std::uint64_t size);
   /// After `finish`: whether the content appeared all at once.
   [[nodiscard]] bool atomic() const noexcept { return manner_ == manner::replace; }
@@ -62,6 +63,7 @@ class pending_write {
   void open_target(bool create);
   bool stage(struct stat const* existing);
   void demand_atomic(char const* why) const;
+  void complete(std::uint64_t size);
   void install();
   void copy_into_target(std::uint64_t size);
   [[noreturn]] void fail(int number) const;

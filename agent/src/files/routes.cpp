@@ -26,8 +26,8 @@ constexpr std::size_t piece_size = 64 * 1024;
 constexpr std::string_view bytes_type = "application/octet-stream";
 constexpr std::string_view json_type = "application/json";
 
-/// Files of unknown size: piece by piece to the end.
-nothing send_pieces(file_call const& call, readable_file const& file, std::uint64_t offset,
+/// Files of unknown size: piece by piece to the end. The file is closed before the end is said.
+nothing send_pieces(file_call const& call, readable_file& file, std::uint64_t offset,
                     std::uint64_t length) {
   auto const read = [&file, &offset, &length] {
     return read_piece(file, offset,
@@ -36,6 +36,7 @@ nothing send_pieces(file_call const& call, readable_file const& file, std::uint6
   // The first read comes before the head, so that its failure is an answer.
   std::string piece = co_await run_blocking(call.shared.blocking, read);
   if (piece.empty()) {
+    file.fd.reset();
     co_await call.ex.begin(200, bytes_type, 0);
     co_await call.ex.finish();
     co_return;
@@ -49,6 +50,7 @@ nothing send_pieces(file_call const& call, readable_file const& file, std::uint6
       break;
     piece = co_await run_blocking(call.shared.blocking, read);
   }
+  file.fd.reset();
   co_await call.ex.finish();
 }
 
@@ -59,16 +61,19 @@ nothing read_route(file_call call) {
   auto const offset = parameters.number("offset").value_or(0);
   auto const length =
       parameters.number("length").value_or((std::numeric_limits<std::uint64_t>::max)());
-  readable_file const file = co_await run_blocking(
+  readable_file file = co_await run_blocking(
       call.shared.blocking, [&call, &path] { return open_for_reading(*call.root, path); });
   if (!file.size_known && length > 0) {
     co_await send_pieces(call, file, offset, length);
     co_return;
   }
   auto const rest = file.size > offset ? (std::min)(file.size - offset, length) : 0;
+  unique_fd source = std::move(file.fd);
+  if (rest == 0 || call.ex.head().method == "HEAD")
+    source.reset();
   co_await call.ex.begin(200, bytes_type, rest);
-  if (rest > 0 && call.ex.head().method != "HEAD")
-    co_await call.ex.send_file(file.fd.get(), offset, rest);
+  if (source)
+    co_await call.ex.send_file(std::move(source), offset, rest);
   co_await call.ex.finish();
 }
 

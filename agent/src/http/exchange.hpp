@@ -1,6 +1,8 @@
 #ifndef HF_SANDBOX_AGENT_HTTP_EXCHANGE_HPP
 #define HF_SANDBOX_AGENT_HTTP_EXCHANGE_HPP
 
+#include "detail/unique_fd.hpp"
+
 #include <hf/sandbox/wire/json.hpp>
 
 #include <boost/asio/any_io_executor.hpp>
@@ -120,8 +122,10 @@ class exchange {
   virtual asio::awaitable<void> begin_raw(raw_answer answer) = 0;
   /// Sends bytes of the body, one chunk when chunked; returns when they are in the kernel.
   virtual asio::awaitable<void> write(std::string_view bytes) = 0;
-  /// Sends a part of a file (sendfile); a file that shrinks meanwhile drops the connection.
-  virtual asio::awaitable<void> send_file(int fd, std::uint64_t offset, std::uint64_t length) = 0;
+  /// Sends a part of a file (sendfile); a file that shrinks meanwhile drops the connection. The
+  /// file is closed before the last bytes leave: who has the answer may unmount what was read.
+  virtual asio::awaitable<void> send_file(unique_fd file, std::uint64_t offset,
+                                          std::uint64_t length) = 0;
   /// Ends the answer.
   virtual asio::awaitable<void> finish() = 0;
   /// Whether an answer has begun.

@@ -36,7 +36,8 @@ class session final : public exchange, public std::enable_shared_from_this<sessi
                               std::vector<std::pair<std::string, std::string>> extra) override;
   asio::awaitable<void> begin_raw(raw_answer answer) override;
   asio::awaitable<void> write(std::string_view bytes) override;
-  asio::awaitable<void> send_file(int fd, std::uint64_t offset, std::uint64_t length) override;
+  asio::awaitable<void> send_file(unique_fd file, std::uint64_t offset,
+                                  std::uint64_t length) override;
   asio::awaitable<void> finish() override;
   bool begun() const override { return begun_; }
   void on_caller_gone(std::function<void()> callback) override;
@@ -74,6 +75,7 @@ class session final : public exchange, public std::enable_shared_from_this<sessi
   void flush_head_soon();
   void flush_head_now();
   asio::awaitable<void> send_parts(std::span<iovec> parts);
+  asio::awaitable<void> send_whole(int fd, std::uint64_t offset, std::uint64_t length);
 
   enum class output { none, length, chunked, until_close, finished };
 

@@ -225,45 +225,57 @@ asio::awaitable<void> session::write(std::string_view bytes) {
   co_await send_parts(parts);
 }
 
-asio::awaitable<void> session::send_file(int fd, std::uint64_t offset, std::uint64_t length) {
+asio::awaitable<void> session::send_file(unique_fd file, std::uint64_t offset,
+                                         std::uint64_t length) {
   if (bodiless_ || length == 0) {
+    file.reset();
     if (output_ == output::length)
       output_left_ -= (std::min)(length, output_left_);
     if (!pending_head_.empty())
       co_await send_parts({});
     co_return;
   }
-  auto const ended = [] { throw boost::system::system_error(asio::error::connection_aborted); };
   constexpr std::uint64_t small = 64 * 1024;
-  if (output_ == output::chunked || length <= small) {
-    std::string piece(static_cast<std::size_t>((std::min)(length, small)), '\0');
-    while (length > 0) {
-      auto const wanted = static_cast<std::size_t>((std::min)(length, small));
-      // Without waiting if the file is in memory, else where waiting hurts nobody.
-      iovec target{piece.data(), wanted};
-      ssize_t n = -1;
-#ifdef RWF_NOWAIT
-      n = ::preadv2(fd, &target, 1, static_cast<off_t>(offset), RWF_NOWAIT);
-#endif
-      if (n != static_cast<ssize_t>(wanted)) {
-        char* const data = piece.data();
-        auto const result = co_await run_blocking(owner_.shared().blocking, [=] {
-          ssize_t const got = ::pread(fd, data, wanted, static_cast<off_t>(offset));
-          return std::pair<ssize_t, int>(got, got < 0 ? errno : 0);
-        });
-        n = result.first;
-        if (n < 0)
-          throw file_error(
-              boost::system::error_code(result.second, boost::system::system_category()));
-      }
-      if (n == 0)
-        ended();
-      co_await write(std::string_view(piece.data(), static_cast<std::size_t>(n)));
-      offset += static_cast<std::uint64_t>(n);
-      length -= static_cast<std::uint64_t>(n);
-    }
-    co_return;
+  // Of a large file so much is copied, to be sent when the file is closed.
+  constexpr std::uint64_t tail = 4096;
+  if (output_ != output::chunked && length > small) {
+    co_await send_whole(file.get(), offset, length - tail);
+    offset += length - tail;
+    length = tail;
   }
+  std::string piece(static_cast<std::size_t>((std::min)(length, small)), '\0');
+  while (length > 0) {
+    auto const wanted = static_cast<std::size_t>((std::min)(length, small));
+    // Without waiting if the file is in memory, else where waiting hurts nobody.
+    iovec target{piece.data(), wanted};
+    ssize_t n = -1;
+#ifdef RWF_NOWAIT
+    n = ::preadv2(file.get(), &target, 1, static_cast<off_t>(offset), RWF_NOWAIT);
+#endif
+    if (n != static_cast<ssize_t>(wanted)) {
+      char* const data = piece.data();
+      int const fd = file.get();
+      auto const result = co_await run_blocking(owner_.shared().blocking, [=] {
+        ssize_t const got = ::pread(fd, data, wanted, static_cast<off_t>(offset));
+        return std::pair<ssize_t, int>(got, got < 0 ? errno : 0);
+      });
+      n = result.first;
+      if (n < 0)
+        throw file_error(
+            boost::system::error_code(result.second, boost::system::system_category()));
+    }
+    if (n == 0)
+      throw boost::system::system_error(asio::error::connection_aborted);
+    offset += static_cast<std::uint64_t>(n);
+    length -= static_cast<std::uint64_t>(n);
+    if (length == 0)
+      file.reset();
+    co_await write(std::string_view(piece.data(), static_cast<std::size_t>(n)));
+  }
+}
+
+// Sends bytes of a file with an answer of known length without copying them.
+asio::awaitable<void> session::send_whole(int fd, std::uint64_t offset, std::uint64_t length) {
   if (output_ == output::length) {
     if (length > output_left_)
       throw http_error{500, "internal", "more body than announced"};
@@ -280,7 +292,7 @@ asio::awaitable<void> session::send_file(int fd, std::uint64_t offset, std::uint
     if (length == 0)
       break;
     if (sent.file_ended)
-      ended();
+      throw boost::system::system_error(asio::error::connection_aborted);
     if (sent.error == EAGAIN)
       co_await stream_.wait_writable(stream::clock::now() + owner_.options().allowed.write);
     else if (sent.error != 0)
