@@ -1,4 +1,5 @@
 #include "support/exec_client.hpp"
+#include "support/file_helpers.hpp"
 #include "support/scale.hpp"
 
 #include <catch2/catch_test_macros.hpp>
@@ -152,14 +153,26 @@ TEST_CASE("a stopped helper does not hide a command's end", "[exec][tree]") {
 TEST_CASE("who has killed his helper and hides is not called gone", "[exec][tree]") {
   agent_process agent;
   std::string const sleeper = unique_sleep();
-  auto const run = exec(
-      agent,
-      {{"cmd", filled("kill -9 $PPID; (env -i setsid %S &) ; sleep 0.2; echo ready; %S", sleeper)},
-       {"timeout", 1}});
-  CHECK(run.out == "ready\n");
-  CHECK(run.exit["timed_out"] == true);
-  CHECK(run.exit["signal"] == 9);
-  CHECK(run.exit["unattributed"] == 1);
+  auto run =
+      begin_exec(agent, {{"cmd", filled("kill -9 $PPID; "
+                                        "(env -i setsid sh -c 'echo $$; exec %S' &) ; exec %S",
+                                        sleeper)},
+                         {"op", std::string(32, 'a')}});
+  std::string const hidden = run.connection.read_event().value()["data"].get<std::string>();
+  std::string const parent = "PPid:\t" + std::to_string(agent.pid()) + "\n";
+  REQUIRE(eventually([&] {
+    return slurp("/proc/" + hidden.substr(0, hidden.size() - 1) + "/status").find(parent) !=
+           std::string::npos;
+  }));
+  auto const deleted =
+      agent.request("DELETE", "/v1/processes/" + run.start["id"].get<std::string>()).json();
+  CHECK(deleted["killed"] == true);
+  CHECK(deleted["unattributed"] == 1);
+  json const exit = run.connection.read_event().value();
+  CHECK(exit["event"] == "exit");
+  CHECK(exit["signal"] == 9);
+  CHECK(exit["exit_code"].is_null());
+  CHECK(exit["unattributed"] == 1);
   CHECK(count_processes(sleeper) == 1);
   // A run whose helper has seen the last of it go is not bothered by that orphan.
   auto const other = exec(agent, {{"cmd", "setsid sleep 100 & sleep 100"}, {"timeout", 0.2}});

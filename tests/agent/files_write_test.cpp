@@ -7,7 +7,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <chrono>
+#include <optional>
+#include <stdexcept>
 #include <string>
+#include <thread>
 
 using namespace hf::testing_support;
 namespace fs = std::filesystem;
@@ -327,9 +331,17 @@ TEST_CASE("an unwritable directory makes a write go in place", "[files]") {
     if (!user)
       return agent.request("PUT", write_target(path, more), "new");
     auto const until = std::chrono::steady_clock::now() + std::chrono::seconds(20);
-    while (!fs::exists(home + "/agent.sock") && std::chrono::steady_clock::now() < until)
-      std::this_thread::sleep_for(std::chrono::milliseconds(5));
-    auto connection = raw_http::unix_socket(home + "/agent.sock");
+    std::optional<raw_http> opened;
+    while (!opened) {
+      try {
+        opened.emplace(raw_http::unix_socket(home + "/agent.sock"));
+      } catch (std::runtime_error const&) {
+        // Not there yet, or there but nobody listens yet.
+        REQUIRE(std::chrono::steady_clock::now() < until);
+        std::this_thread::sleep_for(std::chrono::milliseconds(5));
+      }
+    }
+    auto& connection = *opened;
     connection.send_request("PUT", write_target(path, more), user->token(), "new");
     return connection.read_answer();
   };

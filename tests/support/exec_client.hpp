@@ -8,6 +8,7 @@
 #include <chrono>
 #include <cstdint>
 #include <optional>
+#include <sstream>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -106,8 +107,11 @@ inline std::size_t count_processes(std::string const& text) {
   for (auto const& entry : std::filesystem::directory_iterator("/proc", ignored)) {
     if (entry.path().filename().string().find_first_not_of("0123456789") != std::string::npos)
       continue;
+    // A process that ends meanwhile is an error of the stream, not an exception.
     std::ifstream in(entry.path() / "cmdline", std::ios::binary);
-    std::string line((std::istreambuf_iterator<char>(in)), {});
+    std::ostringstream cmdline;
+    cmdline << in.rdbuf();
+    std::string line = cmdline.str();
     for (char& c : line)
       if (c == '\0')
         c = ' ';
