@@ -100,6 +100,8 @@ void output_log::attach(log_reader& reader) {
 
 void output_log::detach(log_reader& reader) {
   readers_.erase(std::remove(readers_.begin(), readers_.end(), &reader), readers_.end());
+  if (unwanted_ && readers_.empty())
+    clear();
 }
 
 output_log::fetched output_log::fetch(log_reader& reader, std::size_t enough,
@@ -210,7 +212,14 @@ bool output_log::drop_oldest() {
   return true;
 }
 
+void output_log::clear_when_unread() {
+  unwanted_ = true;
+  if (readers_.empty())
+    clear();
+}
+
 void output_log::clear() {
+  unwanted_ = false;
   while (!segments_.empty())
     pop_front();
   sealed_ = true;

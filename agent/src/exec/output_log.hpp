@@ -92,7 +92,7 @@ class output_log {
   };
   /// For `fetched::spilled`: reads a segment back. Then `loaded`.
   [[nodiscard]] disk_job load_next(log_reader const& reader) const;
-  /// False when the disk failed: the records are lost.
+  /// False when the records are lost: given up meanwhile, or the disk failed.
   bool loaded(log_reader& reader, disk_job&& job);
   /// Moves the oldest segment in memory to disk. Then `spilled`. A job without segment: there is
   /// nothing to spill, or no room on disk.
@@ -105,6 +105,8 @@ class output_log {
   bool drop_oldest();
   /// Gives up everything.
   void clear();
+  /// Gives up everything once the readers that are there have gone.
+  void clear_when_unread();
 
   /// Bytes of output that the slowest reader has not been given yet.
   [[nodiscard]] std::uint64_t unread() const;
@@ -133,6 +135,7 @@ class output_log {
   std::shared_ptr<spill_file> file_;
   std::uint64_t file_end_ = 0;
   bool disk_failed_ = false;
+  bool unwanted_ = false;
   bool sealed_ = false;
   std::uint64_t next_seq_ = 1;
   // Records up to here have been seen by a reader and do not change any more.

@@ -129,6 +129,7 @@ asio::awaitable<void> exec_service::list_processes(exchange& ex) {
 }
 
 asio::awaitable<void> exec_service::delete_process(exchange& ex, std::string id) {
+  refuse_if_meant_for_another(ex);
   auto found = table_.by_id(id);
   if (!found) {
     std::int64_t pid = 0;
@@ -161,7 +162,7 @@ asio::awaitable<void> exec_service::delete_process(exchange& ex, std::string id)
 }
 
 asio::awaitable<void> exec_service::process_events(exchange& ex, std::string id) {
-  auto const found = require(id);
+  auto const found = require(ex, id);
   auto const after = number_parameter(ex, "after", 0);
   stream_options options;
   options.follow = flag_parameter(ex, "follow");
@@ -175,7 +176,7 @@ asio::awaitable<void> exec_service::process_events(exchange& ex, std::string id)
 }
 
 asio::awaitable<void> exec_service::process_wait(exchange& ex, std::string id) {
-  auto const found = require(id);
+  auto const found = require(ex, id);
   auto const longest = time_parameter(ex, "timeout");
   bool gone = false;
   ex.on_caller_gone([&gone, found] {
@@ -193,7 +194,7 @@ asio::awaitable<void> exec_service::process_wait(exchange& ex, std::string id) {
 asio::awaitable<void> exec_service::process_signal(exchange& ex, std::string id) {
   std::string const body = co_await ex.read_all(64 * 1024);
   auto const request = parse_body(wire::parse_signal_request<>, body);
-  auto const found = require(id);
+  auto const found = require(ex, id);
   auto const reached = co_await found->send_signal(request.signal, request.scope);
   json answer = json::object();
   answer["id"] = id;
@@ -202,7 +203,7 @@ asio::awaitable<void> exec_service::process_signal(exchange& ex, std::string id)
 }
 
 asio::awaitable<void> exec_service::process_stdin(exchange& ex, std::string id) {
-  auto const found = require(id);
+  auto const found = require(ex, id);
   auto const offset = number_parameter(ex, "offset", 0);
   bool const eof = flag_parameter(ex, "eof");
   if (!found->has_input_stream() || !found->input())
@@ -216,14 +217,7 @@ asio::awaitable<void> exec_service::operation(exchange& ex, std::string op) {
       c = static_cast<char>(c - 'A' + 'a');
   if (!wire::is_operation_id(op))
     throw http_error{400, "invalid_argument", "an operation id has 32 hexadecimal digits"};
-  auto const instance = ex.head().field("x-sandbox-instance");
-  if (!instance.empty() && instance != core_->shared.instance) {
-    json extra = json::object();
-    extra["state"] = "unknown";
-    throw http_error{409, "op_unknown",
-                     "the operation was sent to an agent that is no longer there",
-                     std::move(extra)};
-  }
+  refuse_if_meant_for_another(ex);
   auto const found = table_.by_op(op);
   if (!found) {
     json extra = json::object();

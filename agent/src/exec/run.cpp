@@ -1,5 +1,7 @@
 #include "exec/run.hpp"
 
+#include "exec/event_encoder.hpp"
+
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
 #include <fcntl.h>
@@ -9,7 +11,10 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <string_view>
 #include <utility>
+#include <variant>
+#include <vector>
 
 namespace hf::agent {
 namespace {
@@ -35,6 +40,26 @@ pipe_ends make_pipe(std::string const& program) {
   if (!pipe.read || !pipe.write)
     throw start_error(program, "fork", EMFILE);
   return pipe;
+}
+
+// The list shows it; a foreground run is rarely listed, and its script may be long.
+void shorten(std::variant<std::string, std::vector<std::string>>& command) {
+  constexpr std::size_t most = 256;
+  if (auto* const script = std::get_if<std::string>(&command)) {
+    if (script->size() > most) {
+      script->resize(most - incomplete_utf8_tail(std::string_view(*script).substr(0, most)));
+      script->shrink_to_fit();
+    }
+    return;
+  }
+  auto& argv = std::get<std::vector<std::string>>(command);
+  std::size_t size = 0;
+  for (std::size_t i = 0; i < argv.size(); ++i)
+    if ((size += argv[i].size() + 1) > most && i > 0) {
+      argv.resize(i);
+      argv.shrink_to_fit();
+      return;
+    }
 }
 
 unique_fd open_null(std::string const& program) {
@@ -127,6 +152,8 @@ void run::start(command_base const& base, std::string id) {
   // What is large and was only needed for the start.
   request_.env.clear();
   request_.input.reset();
+  if (foreground_)
+    shorten(request_.cmd);
 }
 
 void run::open_output(std::size_t index, unique_fd end) {
@@ -211,7 +238,7 @@ void run::maybe_end() {
   room_.notify();
   if (on_ended_)
     std::exchange(on_ended_, nullptr)(*this);
-  if (!forgotten_ && !log_.has_reader() && log_.memory() > (1u << 20))
+  if (!log_.has_reader() && log_.memory() > (1u << 20))
     boost::asio::co_spawn(core_.shared.loop, spill_the_rest(), boost::asio::detached);
 }
 
@@ -286,7 +313,7 @@ void run::caller_has_gone() {
 
 void run::forget() {
   forgotten_ = true;
-  log_.clear();
+  log_.clear_when_unread();
   room_.notify();
 }
 

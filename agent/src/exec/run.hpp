@@ -85,10 +85,10 @@ class run : public std::enable_shared_from_this<run> {
   /// Sends a signal; how many processes got it. `scope` has to outlive the call.
   boost::asio::awaitable<std::size_t> send_signal(int number, std::string const& scope);
 
-  /// Nobody will ask for this run's output again: from here on it is read and dropped.
+  /// Nobody can ask for this run any more: what its last readers leave is dropped.
   void forget();
-  /// Gives up the output, keeps the result.
-  void drop_output() { log_.clear(); }
+  /// Gives up the output once its readers have gone, keeps the result.
+  void drop_output() { log_.clear_when_unread(); }
 
  private:
   struct output_pipe {
@@ -111,6 +111,8 @@ class run : public std::enable_shared_from_this<run> {
   boost::asio::awaitable<void> pump(std::size_t index);
   void take_output(output_pipe& from, std::size_t read);
   [[nodiscard]] bool has_room() const;
+  /// From here on output is read and dropped.
+  [[nodiscard]] bool nobody_asks() const { return forgotten_ && !log_.has_reader(); }
   boost::asio::awaitable<void> make_room();
   boost::asio::awaitable<void> spill(std::shared_ptr<output_log::disk_job> job);
   boost::asio::awaitable<void> spill_the_rest();

@@ -67,7 +67,7 @@ boost::asio::awaitable<void> run::pump(std::size_t index) {
   pipe.open = false;
   pipe.must_read = 0;
   --open_pipes_;
-  if (!forgotten_)
+  if (!nobody_asks())
     log_.append(pipe.stream, {pipe.carry.data(), pipe.carried});
   pipe.carried = 0;
   changed_.notify();
@@ -81,7 +81,7 @@ void run::take_output(output_pipe& from, std::size_t read) {
   from.carried = incomplete_utf8_tail(bytes);
   std::memcpy(from.carry.data(), bytes.data() + bytes.size() - from.carried, from.carried);
   bytes.remove_suffix(from.carried);
-  if (forgotten_)
+  if (nobody_asks())
     return;
   core_.shared.activity.touch();
   log_.append(from.stream, bytes);
@@ -91,7 +91,7 @@ void run::take_output(output_pipe& from, std::size_t read) {
 }
 
 bool run::has_room() const {
-  if (forgotten_)
+  if (nobody_asks())
     return true;
   bool const memory_short = core_.budget.memory_short();
   if (log_.has_reader())
@@ -102,7 +102,7 @@ bool run::has_room() const {
 
 boost::asio::awaitable<void> run::make_room() {
   auto const executor = co_await boost::asio::this_coro::executor;
-  while (!forgotten_) {
+  while (!nobody_asks()) {
     if (core_.budget.memory_short())
       core_.relieve();
     bool const memory_short = core_.budget.memory_short();
@@ -153,7 +153,7 @@ boost::asio::awaitable<void> run::spill(std::shared_ptr<output_log::disk_job> jo
 
 boost::asio::awaitable<void> run::spill_the_rest() {
   auto const self = shared_from_this();
-  while (!forgotten_ && log_.memory() > (1u << 20) && !log_.has_reader()) {
+  while (!nobody_asks() && log_.memory() > (1u << 20) && !log_.has_reader()) {
     auto job = log_.spill_oldest();
     if (!job.segment)
       co_return;

@@ -100,26 +100,29 @@ void run_table::delivered(run& one) {
       remove(one);
     return;
   }
-  delivered_.push_back(one.weak_from_this());
-  std::uint64_t sum = 0;
-  for (auto const& kept : delivered_)
-    if (auto const other = kept.lock())
-      sum += other->log().memory();
-  while (sum > core_.settings.delivered_memory && !delivered_.empty()) {
-    if (auto const oldest = delivered_.front().lock()) {
-      sum -= oldest->log().memory();
-      oldest->drop_output();
-    }
-    delivered_.pop_front();
-  }
+  auto const id = number(one.id());
+  auto const it = id ? entries_.find(*id) : entries_.end();
+  if (it == entries_.end() || std::exchange(it->second.delivered, true))
+    return;
+  delivered_.emplace_back(*id, one.log().memory());
+  delivered_memory_ += delivered_.back().second;
+  while (delivered_memory_ > core_.settings.delivered_memory)
+    drop_oldest_delivered();
+  while (!delivered_.empty() && entries_.count(delivered_.front().first) == 0)
+    drop_oldest_delivered();
+}
+
+void run_table::drop_oldest_delivered() {
+  auto const [id, size] = delivered_.front();
+  delivered_.pop_front();
+  delivered_memory_ -= size;
+  if (auto const it = entries_.find(id); it != entries_.end())
+    it->second.what->drop_output();
 }
 
 void run_table::relieve() {
-  while (core_.budget.memory_short() && !delivered_.empty()) {
-    if (auto const oldest = delivered_.front().lock())
-      oldest->drop_output();
-    delivered_.pop_front();
-  }
+  while (core_.budget.memory_short() && !delivered_.empty())
+    drop_oldest_delivered();
 }
 
 void run_table::give_up_result(entries::iterator at) {

@@ -56,6 +56,8 @@ class run_table {
     bool listed = false;
     /// Its result is still to be had.
     bool kept = true;
+    /// It stands in `delivered_`.
+    bool delivered = false;
   };
   using entries = std::map<std::uint64_t, entry>;
 
@@ -64,6 +66,7 @@ class run_table {
   void expire();
   void start_clock();
   void give_up_result(entries::iterator at);
+  void drop_oldest_delivered();
   void relieve();
 
   exec_core& core_;
@@ -75,8 +78,9 @@ class run_table {
   std::deque<std::pair<clock::time_point, std::uint64_t>> ended_;
   /// Ended background processes in the list.
   std::deque<std::uint64_t> listed_;
-  /// Delivered output that is still in memory.
-  std::deque<std::weak_ptr<run>> delivered_;
+  /// Runs whose delivered output is still in memory, with its size.
+  std::deque<std::pair<std::uint64_t, std::uint64_t>> delivered_;
+  std::uint64_t delivered_memory_ = 0;
   boost::asio::steady_timer clock_;
   bool clock_runs_ = false;
 };

@@ -77,10 +77,7 @@ std::shared_ptr<run> exec_service::obtain(exchange& ex, std::string_view body,
     throw http_error{503, "sandbox_expired", "the agent is ending"};
   std::string const op = request.op;
   if (!op.empty()) {
-    auto const instance = ex.head().field("x-sandbox-instance");
-    if (!instance.empty() && instance != core_->shared.instance)
-      throw http_error{409, "op_unknown",
-                       "the operation was sent to an agent that is no longer there"};
+    refuse_if_meant_for_another(ex);
     switch (ops_.begin(op, run_digest(ex, body)).what) {
       case op_registry::verdict::fresh:
         break;
@@ -99,8 +96,9 @@ std::shared_ptr<run> exec_service::obtain(exchange& ex, std::string_view body,
   if (!foreground)
     table_.trim_list();
   bool const reachable = !foreground || !op.empty() || request.input_stream;
-  auto started = std::make_shared<run>(*core_, std::move(request), foreground);
+  std::shared_ptr<run> started;
   try {
+    started = std::make_shared<run>(*core_, std::move(request), foreground);
     started->start(base_, reachable ? "p-" + std::to_string(core_->next_id) : std::string());
   } catch (...) {
     ops_.abandon(op);
@@ -112,7 +110,18 @@ std::shared_ptr<run> exec_service::obtain(exchange& ex, std::string_view body,
   return started;
 }
 
-std::shared_ptr<run> exec_service::require(std::string const& id) const {
+void exec_service::refuse_if_meant_for_another(exchange const& ex) const {
+  auto const instance = ex.head().field("x-sandbox-instance");
+  if (instance.empty() || instance == core_->shared.instance)
+    return;
+  json extra = json::object();
+  extra["state"] = "unknown";
+  throw http_error{409, "op_unknown", "the operation was sent to an agent that is no longer there",
+                   std::move(extra)};
+}
+
+std::shared_ptr<run> exec_service::require(exchange const& ex, std::string const& id) const {
+  refuse_if_meant_for_another(ex);
   auto found = table_.by_id(id);
   if (!found)
     throw http_error{404, "not_found", "no such process: " + id};

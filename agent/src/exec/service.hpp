@@ -51,7 +51,9 @@ class exec_service {
   /// Starts a run, or finds the one that the same request with the same operation id has started.
   std::shared_ptr<run> obtain(exchange& ex, std::string_view body, wire::exec_request request,
                               bool foreground);
-  std::shared_ptr<run> require(std::string const& id) const;
+  /// 409 for a request that names another agent: the ids are given anew at every start.
+  void refuse_if_meant_for_another(exchange const& ex) const;
+  std::shared_ptr<run> require(exchange const& ex, std::string const& id) const;
 
   std::unique_ptr<exec_core> own_core_;
   exec_core* core_;

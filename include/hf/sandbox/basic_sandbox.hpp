@@ -178,6 +178,7 @@ class basic_sandbox {
       throw error(errc::invalid_argument, "attach: '" + process_id + "' is no process id");
     run_handle handle;
     handle.process_id = std::move(process_id);
+    handle.agent_instance = core_->agent.instance();
     return process_type(agent(), core_->machine_ended, std::move(handle), 0);
   }
 
@@ -190,11 +191,14 @@ class basic_sandbox {
   /// The files of the machine.
   [[nodiscard]] files_type files() { return files_type(agent()); }
   /// Writes a file, replacing what is there; parent directories are made.
-  void write_file(std::string const& path, std::string_view content) {
-    files().write(path, content);
+  void write_file(std::string const& path, std::string_view content,
+                  write_options const& options = {}) {
+    files().write(path, content, options);
   }
   /// The bytes of a file. `errc::not_found`, `errc::is_directory`; `errc::too_large` above 512 MiB.
-  [[nodiscard]] std::string read_file(std::string const& path) { return files().read(path); }
+  [[nodiscard]] std::string read_file(std::string const& path, read_options const& options = {}) {
+    return files().read(path, options);
+  }
 
   /// URL of a server inside the machine that listens on 127.0.0.1:`port`. Requests to it must carry
   /// `headers()`. `scheme` "http" or "ws" replaces the endpoint's scheme by one of the same
@@ -227,7 +231,9 @@ class basic_sandbox {
   }
 
   /// What the agent says of itself; asked once.
-  [[nodiscard]] agent_health info() { return core_->agent.features(); }
+  [[nodiscard]] agent_health info(call_options const& options = {}) {
+    return core_->agent.features(options);
+  }
 
   /// The tail of what the machine printed.
   [[nodiscard]] std::string logs() {

@@ -86,7 +86,9 @@ enum class capture_overflow {
 
 /// What a stop request does to a running command.
 enum class on_stop {
-  /// Kills the command and all its descendants; the result has what there was and `cancelled`.
+  /// Kills the command and all its descendants; the result has what there was and `cancelled`. When
+  /// the agent cannot be told (it is out of reach, or knows no operation ids), `errc::cancelled` is
+  /// thrown as with `abandon`.
   kill,
   /// Leaves it running: `errc::cancelled` is thrown, as `run_interrupted` with what `resume` needs.
   abandon,
@@ -226,7 +228,8 @@ struct run_handle {
   std::string process_id = {};
   /// The agent that runs it; another one (after a restart) does not know the run.
   std::string agent_instance = {};
-  /// Number of the last record that was delivered.
+  /// Number of the last record that was delivered; in an `errc::output_gone` of the last one that
+  /// is no longer kept.
   std::uint64_t last_seq = 0;
 };
 

@@ -74,10 +74,14 @@ class basic_process {
   }
 
   /// Waits until it has ended. A stop request (`errc::cancelled`) or a passed deadline
-  /// (`errc::request_timed_out`) ends the waiting, not the process.
+  /// (`errc::request_timed_out`) ends the waiting, not the process. `errc::outcome_unknown` when
+  /// the agent does not know how it ended.
   process_status wait(call_options const& options = {}) {
+    auto turn = longest_turn;
+    if (options.stall_timeout.count() > 0)
+      turn = (std::min)(turn, options.stall_timeout / 2);
     for (;;) {
-      auto const status = look(std::chrono::milliseconds(30'000), options);
+      auto const status = look(turn, options);
       if (!status.running)
         return status;
       if (options.deadline && std::chrono::steady_clock::now() >= *options.deadline)
@@ -85,7 +89,8 @@ class basic_process {
     }
   }
 
-  /// Waits for at most `time`; nothing when it still runs then.
+  /// Waits for at most `time`; nothing when it still runs then. `errc::request_timed_out` when the
+  /// agent has not said so 5 s later.
   std::optional<process_status> wait_for(std::chrono::milliseconds time, stop_token stop = {}) {
     auto const until = std::chrono::steady_clock::now() + time;
     for (;;) {
@@ -93,9 +98,9 @@ class basic_process {
           until - std::chrono::steady_clock::now());
       call_options options;
       options.stop = stop;
+      options.deadline = until + std::chrono::seconds(5);
       auto const status =
-          look((std::clamp)(left, std::chrono::milliseconds(0), std::chrono::milliseconds(30'000)),
-               options);
+          look((std::clamp)(left, std::chrono::milliseconds(0), longest_turn), options);
       if (!status.running)
         return status;
       if (std::chrono::steady_clock::now() >= until)
@@ -103,9 +108,10 @@ class basic_process {
     }
   }
 
-  /// Kills it with all its descendants and makes the agent forget it. False when it had ended.
+  /// Kills it with all its descendants and makes the agent forget it. False when it had ended, be
+  /// it by an attempt of this call whose answer was lost.
   bool kill(call_options const& options = {}) {
-    auto const rq = agent_->make_request("DELETE", route(), options);
+    auto const rq = request("DELETE", {}, options);
     auto const answer = agent_->call_idempotent("kill " + id(), rq, 1u << 20);
     auto const j = wire::json::parse(answer.body, nullptr, false);
     return j.is_object() && wire::detail::event_flag(j, "killed");
@@ -115,7 +121,7 @@ class basic_process {
   void signal(int number, signal_scope scope = signal_scope::process,
               call_options const& options = {}) {
     agent_->require("signal", options);
-    auto rq = agent_->make_request("POST", route("/signal"), options);
+    auto rq = request("POST", "/signal", options);
     rq.fields.set("Content-Type", "application/json");
     char const* const name = scope == signal_scope::process ? "process"
                              : scope == signal_scope::group ? "group"
@@ -126,10 +132,12 @@ class basic_process {
 
   /// Follows the output from the record behind `after` until the process has ended, calling
   /// `on_stdout` and `on_stderr`. Reconnects by itself as `exec` does. Needs our agent. What is no
-  /// longer kept is `errc::output_gone`.
+  /// longer kept is `errc::output_gone`, as `run_interrupted`: its `handle().last_seq` is the
+  /// `after` that goes on where output is kept. A stop request ends the following, not the process.
   run_result follow(exec_options const& options = {}, std::uint64_t after = 0) {
     call_options call;
     call.stop = options.stop;
+    call.deadline = options.deadline;
     agent_->require("events", call);
     auto handle = handle_;
     handle.last_seq = after;
@@ -146,16 +154,19 @@ class basic_process {
     auto handle = handle_;
     handle.last_seq = after;
     detail::run_state state(following, std::move(handle), id());
-    auto const rq =
-        agent_->make_request("GET", route("/events?after=" + std::to_string(after)), options);
-    detail::event_stream decoder;
-    http::stream_sink sink([&](std::span<std::byte const> data) {
-      decoder.feed(data, [&](wire::event&& event) { return state.take(std::move(event)); });
-      return http::flow::more;
-    });
-    agent_->send(rq, sink);
-    if (sink.answer().status >= 400)
-      throw detail::agent_answer_error("read output of " + id(), sink.answer());
+    auto const take = [&] {
+      auto const rq =
+          request("GET", "/events?after=" + std::to_string(state.handle().last_seq), options);
+      detail::event_stream decoder;
+      http::stream_sink sink([&](std::span<std::byte const> data) {
+        decoder.feed(data, [&](wire::event&& event) { return state.take(std::move(event)); });
+        return http::flow::more;
+      });
+      agent_->send(rq, sink);
+      if (sink.answer().status >= 300)
+        throw detail::agent_answer_error("read output of " + id(), sink.answer());
+    };
+    agent_->retrying(request("GET", {}, options), true, take);
     return std::move(state.result());
   }
 
@@ -165,8 +176,8 @@ class basic_process {
   std::uint64_t write_input(std::string_view bytes, std::uint64_t offset, bool eof = false,
                             call_options const& options = {}) {
     agent_->require(detail::feature_stdin_stream, options);
-    auto rq = agent_->make_request(
-        "POST", route("/stdin?offset=" + std::to_string(offset) + (eof ? "&eof=1" : "")), options);
+    auto rq =
+        request("POST", "/stdin?offset=" + std::to_string(offset) + (eof ? "&eof=1" : ""), options);
     rq.fields.set("Content-Type", "application/octet-stream");
     rq.body = std::string(bytes);
     auto const answer = agent_->call_idempotent("write input of " + id(), rq, 1u << 20);
@@ -174,16 +185,25 @@ class basic_process {
   }
 
  private:
-  [[nodiscard]] std::string route(std::string const& below = {}) const {
-    return std::string(wire::processes_route) + "/" + id() + below;
+  /// Longest wait that one request asks for: shorter than any silence on the way may be.
+  static constexpr std::chrono::milliseconds longest_turn{30'000};
+
+  /// A request for what is below this process; only the agent that runs it takes it.
+  [[nodiscard]] http::request request(std::string method, std::string const& below,
+                                      call_options const& options) const {
+    auto rq = agent_->make_request(
+        std::move(method), std::string(wire::processes_route) + "/" + id() + below, options);
+    detail::address_to(rq, handle_.agent_instance);
+    return rq;
   }
 
   /// Asks how it stands, waiting at most `time` for its end.
   process_status look(std::chrono::milliseconds time, call_options const& options) {
     if (agent_->features(options).has("wait")) {
-      auto const rq = agent_->make_request(
-          "GET", route("/wait?timeout=" + std::to_string(static_cast<double>(time.count()) / 1000)),
-          options);
+      // Not as a floating point number: its text depends on the locale.
+      auto const fraction = std::to_string(1000 + time.count() % 1000).substr(1);
+      auto const rq = request(
+          "GET", "/wait?timeout=" + std::to_string(time.count() / 1000) + "." + fraction, options);
       auto const answer = agent_->call_idempotent("wait for " + id(), rq, 1u << 20);
       auto const run = wire::run_status_from_json(wire::json::parse(answer.body, nullptr, false));
       return run.exit ? ended(*run.exit) : process_status{};
@@ -191,7 +211,11 @@ class basic_process {
     return poll(time, options);
   }
 
-  static process_status ended(wire::exit_event const& exit) {
+  [[nodiscard]] process_status ended(wire::exit_event const& exit) const {
+    if (!exit.is_known())
+      throw error(errc::outcome_unknown,
+                  "process " + id() + " has ended, and the agent does not know how",
+                  {.where = hop::agent, .may_have_reached_peer = true});
     return {.running = false,
             .exit_code = exit.exit_code.value_or(-1),
             .signal = exit.signal.value_or(0),
@@ -205,7 +229,8 @@ class basic_process {
       bool found = false;
       process_status status;
       for (auto const& entry : detail::list_processes(*agent_, options))
-        if (entry.id == id()) {
+        // After a restart of the agent the id may be another process's.
+        if (entry.id == id() && (pid_ == 0 || entry.pid == pid_)) {
           found = true;
           status.running = entry.running;
           status.exit_code = entry.exit_code.value_or(-1);

@@ -1,10 +1,15 @@
 #include <hf/sandbox/agent/exec.hpp>
+#include <hf/sandbox/agent/spawn.hpp>
+#include <hf/sandbox/process.hpp>
 #include <hf/sandbox/wire/routes.hpp>
 
 #include <catch2/catch_test_macros.hpp>
 
+#include <chrono>
 #include <deque>
 #include <functional>
+#include <memory>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -38,10 +43,12 @@ hf::error lost(bool reached) {
 }
 
 /// Answers with a status and a body, then breaks off when `broken`.
-script::step answer(int status, std::string body, std::string instance, bool broken = false) {
+script::step answer(int status, std::string body, std::string instance, bool broken = false,
+                    hf::http::headers fields = {}) {
   return {[=](hf::http::request const&, hf::http::response_sink& sink) {
     hf::http::response_head head;
     head.status = status;
+    head.fields = fields;
     if (!instance.empty())
       head.fields.add(std::string(hf::wire::instance_header), instance);
     if (sink.on_head(head) == hf::http::flow::stop)
@@ -90,6 +97,22 @@ errc kind_of(std::function<void()> const& call) {
   }
   return errc{};
 }
+
+/// What a call threw that may be gone on with.
+hf::run_interrupted interruption_of(std::function<void()> const& call) {
+  try {
+    call();
+  } catch (hf::run_interrupted const& e) {
+    return e;
+  }
+  FAIL("not interrupted");
+  throw std::logic_error("unreachable");
+}
+
+std::string const common_start = "{\"event\":\"start\",\"pid\":5}\n";
+std::string const common_exit =
+    "{\"duration_ms\":1,\"event\":\"exit\",\"exit_code\":3,\"signal\":null,\"timed_out\":false}\n";
+std::string const no_such_route = "{\"error\":\"no route\"}";
 
 }  // namespace
 
@@ -173,7 +196,10 @@ TEST_CASE_METHOD(fixture, "output that is no longer kept is said to be gone") {
     CHECK(e.kind() == errc::output_gone);
     CHECK(e.out() == "x");
     CHECK(e.handle().process_id == "p-1");
-    CHECK(e.handle().last_seq == 1);
+    // Going on with the handle takes what is still kept.
+    CHECK(e.handle().last_seq == 8);
+    plan.steps = {answer(200, out(9, "y") + exited(10), "A")};
+    CHECK(hf::detail::attach(agent, e.handle(), options, machine_ended).out == "y");
   }
 }
 
@@ -309,4 +335,244 @@ TEST_CASE_METHOD(fixture, "a required feature that the agent lacks is unsupporte
   // Learnt once.
   CHECK(kind_of([&] { exec(); }) == errc::unsupported);
   CHECK(plan.asked.size() == 1);
+}
+
+TEST_CASE_METHOD(fixture, "a connection that breaks behind the exit event does not matter") {
+  plan.steps = {answer(200, common_start + common_exit, "", true)};
+  CHECK(exec().exit_code == 3);
+  plan.steps = {answer(200, start + out(1, "x") + exited(2), "A", true)};
+  CHECK(exec().out == "x");
+  CHECK(plan.asked.size() == 2);
+}
+
+TEST_CASE_METHOD(fixture, "an exit without code and signal is outcome_unknown, never a result") {
+  for (std::string const end :
+       {"{\"duration_ms\":1,\"event\":\"exit\",\"exit_code\":null,\"seq\":2,"
+        "\"signal\":null,\"timed_out\":false}\n",
+        "{\"event\":\"exit\",\"seq\":2}\n"}) {
+    plan.asked.clear();
+    plan.steps = {answer(200, start + out(1, "x") + end, "A")};
+    auto const e = interruption_of([&] { exec(); });
+    CHECK(e.kind() == errc::outcome_unknown);
+    CHECK(e.out() == "x");
+    CHECK(plan.asked.size() == 1);
+  }
+}
+
+TEST_CASE_METHOD(fixture, "a record that is missing is an error, not a shorter output") {
+  plan.steps = {answer(200, start + out(1, "x") + out(3, "z") + exited(4), "A")};
+  auto const e = interruption_of([&] { exec(); });
+  CHECK(e.kind() == errc::protocol_error);
+  CHECK(e.out() == "x");
+  CHECK(e.handle().last_seq == 1);
+  plan.steps = {answer(200, start + out(1, "x") + exited(3), "A")};
+  CHECK(kind_of([&] { exec(); }) == errc::protocol_error);
+}
+
+TEST_CASE_METHOD(fixture, "a malformed event ends the call instead of being asked for for ever") {
+  plan.steps = {answer(200, start + "{\"event\":\"stdout\",\"seq\":1}\n", "A")};
+  CHECK(kind_of([&] { exec(); }) == errc::protocol_error);
+  CHECK(plan.asked.size() == 1);
+}
+
+TEST_CASE_METHOD(fixture, "what may have arrived is never said not to have run") {
+  learn_instance("A");
+  options.reconnect_budget = std::chrono::milliseconds(100);
+  plan.steps = {fail(true)};
+  for (int i = 0; i < 100; ++i)
+    plan.steps.push_back(fail(false));
+  auto const e = interruption_of([&] { exec(); });
+  CHECK(e.kind() == errc::connection_lost);
+  CHECK(e.may_have_reached_peer());
+  CHECK(e.handle().operation_id.size() == 32);
+  CHECK(e.handle().agent_instance == "A");
+}
+
+TEST_CASE_METHOD(fixture,
+                 "a gateway's 503 leaves open whether the command ran, the agent's does not") {
+  plan.steps = {answer(503, "upstream connect error", ""), answer(404, no_such_route, "")};
+  CHECK(kind_of([&] { exec(); }) == errc::outcome_unknown);
+  REQUIRE(plan.asked.size() == 2);
+  CHECK(plan.asked[1].method == "GET");
+  plan.steps = {answer(503, "{\"error\":\"too many connections\"}", ""),
+                answer(200, common_start + common_exit, "")};
+  CHECK(exec().exit_code == 3);
+}
+
+TEST_CASE_METHOD(fixture, "Retry-After is not waited for beyond the deadline") {
+  options.deadline = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+  plan.steps = {answer(503, "{\"error\":\"busy\"}", "A", false, {{"Retry-After", "50"}})};
+  CHECK(kind_of([&] { exec(); }) == errc::request_timed_out);
+  plan.steps = {answer(503, "{\"error\":\"busy\"}", "A", false, {{"Retry-After", "50"}})};
+  hf::call_options const call{.deadline = options.deadline};
+  CHECK(kind_of([&] { hf::detail::list_processes(agent, call); }) == errc::server_error);
+  CHECK(std::chrono::steady_clock::now() < *options.deadline);
+}
+
+TEST_CASE_METHOD(fixture, "what no time can cure is said at once") {
+  plan.steps = {{[](hf::http::request const&, hf::http::response_sink&) {
+    throw hf::error(errc::invalid_argument, "no such scheme");
+  }}};
+  CHECK(kind_of([&] { exec(); }) == errc::invalid_argument);
+  plan.steps = {answer(302, "<html>", "")};
+  CHECK(kind_of([&] { exec(); }) == errc::protocol_error);
+  CHECK(plan.asked.size() == 2);
+}
+
+TEST_CASE_METHOD(fixture, "a run is resumed by its operation id, over broken connections too") {
+  hf::run_handle const handle{.operation_id = std::string(32, 'a')};
+  auto const resume = [&] { return hf::detail::attach(agent, handle, options, machine_ended); };
+  plan.steps = {fail(false), fail(true),
+                answer(200, "{\"id\":\"p-4\",\"pid\":5,\"state\":\"running\"}", "A"), fail(true),
+                answer(200, out(1, "x") + exited(2), "A")};
+  CHECK(resume().out == "x");
+  REQUIRE(plan.asked.size() == 5);
+  CHECK(plan.asked[2].url.ends_with("/v1/ops/" + handle.operation_id));
+  CHECK(plan.asked[4].url.ends_with("/v1/processes/p-4/events?after=0&follow=1"));
+  plan.steps = {answer(404, "{\"code\":\"op_unknown\",\"error\":\"no such operation\"}", "A")};
+  CHECK(kind_of(resume) == errc::op_unknown);
+  options.reconnect_budget = std::chrono::milliseconds(0);
+  plan.steps.assign(6, fail(false));
+  CHECK(kind_of(resume) == errc::connection_lost);
+  CHECK(kind_of([&] { hf::detail::attach(agent, {}, options, machine_ended); }) ==
+        errc::invalid_argument);
+}
+
+TEST_CASE_METHOD(fixture, "a stop request kills, at the agent that runs the command") {
+  hf::stop_source stop;
+  options.stop = stop.get_token();
+  options.on_stdout = [&](std::string_view) { stop.request_stop(); };
+  auto const stopped = [&](std::string begin, std::string const& instance) -> script::step {
+    return {[=, &stop](hf::http::request const& rq, hf::http::response_sink& sink) {
+      answer(200, begin, instance).play(rq, sink);
+      stop.request_stop();
+      throw hf::error(errc::cancelled, "stopped", {.may_have_reached_peer = true});
+    }};
+  };
+  plan.steps = {stopped(start + out(1, "x"), "A"), answer(200, "{\"signalled\":1}", "A"),
+                answer(200, out(2, "y") + exited(3), "A")};
+  auto const result = exec();
+  CHECK(result.cancelled);
+  CHECK(result.out == "xy");
+  REQUIRE(plan.asked.size() == 3);
+  CHECK(plan.asked[1].url.ends_with("/v1/processes/p-1/signal"));
+  CHECK(plan.asked[1].fields.get(hf::wire::instance_header) == "A");
+}
+
+TEST_CASE_METHOD(fixture, "a command that cannot be killed is not said to have been") {
+  hf::stop_source stop;
+  options.stop = stop.get_token();
+  auto const stopped = [&](bool reached) -> script::step {
+    return {[=, &stop](hf::http::request const&, hf::http::response_sink&) {
+      stop.request_stop();
+      throw hf::error(errc::cancelled, "stopped", {.may_have_reached_peer = reached});
+    }};
+  };
+  plan.steps = {stopped(true), answer(404, no_such_route, "")};
+  CHECK(interruption_of([&] { exec(); }).kind() == errc::cancelled);
+  CHECK(plan.steps.empty());
+
+  // When nothing was sent there is nothing to kill.
+  stop = {};
+  options.stop = stop.get_token();
+  plan.steps = {stopped(false)};
+  CHECK(exec().cancelled);
+  CHECK(plan.steps.empty());
+}
+
+TEST_CASE_METHOD(fixture, "spawn is sent again to the same agent only, when it may have arrived") {
+  auto const spawn = [&] { return hf::detail::spawn(agent, {"true"}, options); };
+  std::string const spawned = "{\"id\":\"p-2\",\"pid\":7,\"tag\":null}";
+  learn_instance("A");
+  plan.steps = {fail(false), fail(true), fail(true), answer(200, spawned, "A")};
+  CHECK(spawn().handle.process_id == "p-2");
+  REQUIRE(plan.asked.size() == 4);
+  CHECK(plan.asked[1].fields.get(hf::wire::instance_header).empty());
+  CHECK(plan.asked[2].fields.get(hf::wire::instance_header) == "A");
+  CHECK(plan.asked[3].fields.get(hf::wire::instance_header) == "A");
+  CHECK(plan.asked[0].body.text() == plan.asked[3].body.text());
+
+  options.reconnect_budget = std::chrono::milliseconds(100);
+  plan.steps = {fail(true)};
+  for (int i = 0; i < 100; ++i)
+    plan.steps.push_back(fail(false));
+  auto const e = interruption_of([&] { spawn(); });
+  CHECK(e.kind() == errc::connection_lost);
+  CHECK(e.handle().agent_instance == "A");
+}
+
+TEST_CASE_METHOD(fixture, "spawn never starts two processes on an agent without operation ids") {
+  auto const spawn = [&] { return hf::detail::spawn(agent, {"true"}, options); };
+  plan.steps = {fail(false), fail(true)};
+  auto const e = interruption_of([&] { spawn(); });
+  CHECK(e.kind() == errc::outcome_unknown);
+  CHECK(plan.asked.size() == 2);
+  plan.steps = {answer(504, "gateway timeout", "")};
+  CHECK(kind_of([&] { spawn(); }) == errc::outcome_unknown);
+  plan.steps = {answer(400, "{\"error\":\"failed to spawn 'x': No such file\"}", "")};
+  CHECK(kind_of([&] { spawn(); }) == errc::exec_failed);
+}
+
+TEST_CASE_METHOD(fixture, "calls with side effects that a gateway breaks off are outcome_unknown") {
+  auto const rq = agent.make_request("POST", "/v1/processes/p-1/signal");
+  plan.steps = {answer(502, "<html>bad gateway</html>", "")};
+  CHECK(kind_of([&] { agent.call_once("signal", rq); }) == errc::outcome_unknown);
+  plan.steps = {fail(true)};
+  CHECK(kind_of([&] { agent.call_once("signal", rq); }) == errc::outcome_unknown);
+  plan.steps = {answer(500, "{\"error\":\"broken\"}", "")};
+  CHECK(kind_of([&] { agent.call_once("signal", rq); }) == errc::server_error);
+}
+
+TEST_CASE_METHOD(fixture, "calls that can do no harm are repeated once after silence") {
+  script::step const silence{[](hf::http::request const&, hf::http::response_sink&) {
+    throw hf::error(errc::request_timed_out, "silence", {.may_have_reached_peer = true});
+  }};
+  plan.steps = {silence, answer(200, "[]", "A")};
+  CHECK(hf::detail::list_processes(agent, {}).empty());
+  plan.steps = {silence, silence, answer(200, "[]", "A")};
+  CHECK(kind_of([&] { hf::detail::list_processes(agent, {}); }) == errc::request_timed_out);
+}
+
+TEST_CASE_METHOD(fixture, "a process handle means one agent's process") {
+  learn_instance("A");
+  auto const shared =
+      std::shared_ptr<hf::agent_client<fake_transport>>(std::shared_ptr<void>(), &agent);
+  hf::basic_process<fake_transport> process(shared, {},
+                                            {.process_id = "p-1", .agent_instance = "A"}, 5);
+  plan.steps = {answer(409, "{\"code\":\"op_unknown\",\"error\":\"another\"}", "B")};
+  CHECK(kind_of([&] { process.kill(); }) == errc::op_unknown);
+  REQUIRE(plan.asked.size() == 1);
+  CHECK(plan.asked[0].fields.get(hf::wire::instance_header) == "A");
+}
+
+TEST_CASE_METHOD(fixture, "a process of an agent without instances is known by its pid too") {
+  auto const shared =
+      std::shared_ptr<hf::agent_client<fake_transport>>(std::shared_ptr<void>(), &agent);
+  hf::basic_process<fake_transport> process(shared, {}, {.process_id = "p-1"}, 5);
+  plan.steps = {answer(404, no_such_route, ""),
+                answer(200, "[{\"id\":\"p-1\",\"pid\":5,\"running\":false,\"exit_code\":4}]", "")};
+  CHECK(process.wait().exit_code == 4);
+  plan.steps = {answer(200, "[{\"id\":\"p-1\",\"pid\":6,\"running\":false,\"exit_code\":4}]", "")};
+  CHECK(kind_of([&] { process.wait(); }) == errc::not_found);
+}
+
+TEST_CASE_METHOD(fixture, "waiting for a process whose end nobody knows is outcome_unknown") {
+  plan.steps.push_back(answer(200, "{\"features\":{\"wait\":true},\"version\":\"1\"}", "A"));
+  auto const shared =
+      std::shared_ptr<hf::agent_client<fake_transport>>(std::shared_ptr<void>(), &agent);
+  hf::basic_process<fake_transport> process(shared, {}, {.process_id = "p-1"}, 5);
+  plan.steps.push_back(
+      answer(200, "{\"exit\":{\"exit_code\":null,\"signal\":null},\"state\":\"exited\"}", "A"));
+  CHECK(kind_of([&] { process.wait(); }) == errc::outcome_unknown);
+}
+
+TEST_CASE_METHOD(fixture, "the output so far is read on behind a broken connection") {
+  plan.steps.push_back(answer(200, "{\"features\":{\"events\":true},\"version\":\"1\"}", "A"));
+  auto const shared =
+      std::shared_ptr<hf::agent_client<fake_transport>>(std::shared_ptr<void>(), &agent);
+  hf::basic_process<fake_transport> process(shared, {}, {.process_id = "p-1"}, 5);
+  plan.steps.push_back(answer(200, out(1, "x"), "A", true));
+  plan.steps.push_back(answer(200, out(2, "y"), "A"));
+  CHECK(process.output().out == "xy");
+  CHECK(plan.asked[2].url.ends_with("/v1/processes/p-1/events?after=1"));
 }

@@ -64,11 +64,22 @@ TEST_CASE("unknown events are passed over, malformed ones are errors", "[wire]")
   CHECK_FALSE(event_from_json(json::parse(R"({"event":"news"})")));
   for (char const* text :
        {"7", "{}", R"({"event":7})", R"({"event":"stdout"})", R"({"event":"stdout","b64":"!"})",
-        R"({"event":"exit"})", R"({"event":"exit","exit_code":99999999999})",
-        R"({"event":"exit","exit_code":"0"})", R"({"event":"stdout","data":"","seq":-1})"}) {
+        R"({"event":"exit","exit_code":99999999999})", R"({"event":"exit","exit_code":"0"})",
+        R"({"event":"stdout","data":"","seq":-1})"}) {
     INFO(text);
     CHECK(is_malformed(text));
   }
+}
+
+TEST_CASE("an exit says whether anybody knows how the command ended", "[wire]") {
+  auto const known = [](char const* text) {
+    return std::get<exit_event>(*event_from_json(json::parse(text))).is_known();
+  };
+  CHECK(known(R"({"event":"exit","exit_code":0})"));
+  CHECK(known(R"({"event":"exit","signal":9})"));
+  CHECK(known(R"({"event":"exit","timed_out":true})"));
+  CHECK_FALSE(known(R"({"event":"exit","exit_code":null,"signal":null})"));
+  CHECK_FALSE(known(R"({"event":"exit"})"));
 }
 
 TEST_CASE("process entries and run states survive the way through JSON", "[wire]") {

@@ -54,7 +54,7 @@ namespace hf::detail {
     return -1;
   char* end = nullptr;
   double const seconds = std::strtod(text.c_str(), &end);
-  return end == text.c_str() || *end != '\0' || seconds < 0 ? -1 : seconds;
+  return end == text.c_str() || *end != '\0' || !(seconds >= 0) ? -1 : seconds;
 }
 
 /// Turns an answer with status >= 400 of an agent, or of the proxy in front of it, into an error.

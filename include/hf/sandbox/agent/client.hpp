@@ -5,15 +5,13 @@
 #include <hf/sandbox/agent/endpoint.hpp>
 #include <hf/sandbox/agent/health.hpp>
 #include <hf/sandbox/agent/ready.hpp>
-#include <hf/sandbox/detail/backoff.hpp>
-#include <hf/sandbox/detail/sleep.hpp>
+#include <hf/sandbox/detail/retry_pauses.hpp>
 #include <hf/sandbox/error.hpp>
 #include <hf/sandbox/http/fetch.hpp>
 #include <hf/sandbox/http/transport.hpp>
 #include <hf/sandbox/wire/json.hpp>
 #include <hf/sandbox/wire/routes.hpp>
 
-#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <functional>
@@ -25,6 +23,17 @@
 #include <utility>
 
 namespace hf {
+
+namespace detail {
+
+/// Says which agent a request is meant for: another one, started since, refuses it
+/// (`errc::op_unknown`). An empty instance says nothing.
+inline void address_to(http::request& rq, std::string const& instance) {
+  if (!instance.empty())
+    rq.fields.set(std::string(wire::instance_header), instance);
+}
+
+}  // namespace detail
 
 /// Limits of one call to an agent.
 struct call_options {
@@ -96,7 +105,8 @@ class agent_client {
   }
 
   /// Like `call`, for requests that may be performed any number of times: repeated after
-  /// connection failures and after 429, 502, 503 and 504, at most five times, with pauses.
+  /// connection failures and after 429, 502, 503 and 504, at most five times, with pauses; after
+  /// silence once.
   http::response call_idempotent(std::string_view doing, http::request const& rq,
                                  std::uint64_t limit = 64u << 20) {
     return retrying(rq, true, [&] { return call(doing, rq, limit); });
@@ -109,9 +119,7 @@ class agent_client {
     try {
       return retrying(rq, false, [&] { return call(doing, rq, limit); });
     } catch (error const& e) {
-      if (e.http_status() == 0 && e.may_have_reached_peer() &&
-          (e.kind() == errc::connection_lost || e.kind() == errc::request_timed_out ||
-           e.kind() == errc::protocol_error)) {
+      if (leaves_open(e)) {
         auto details = e.details();
         details.retry = retry_advice::no;
         throw error(errc::outcome_unknown,
@@ -122,15 +130,16 @@ class agent_client {
     }
   }
 
-  /// Runs `attempt` up to five more times after failures that passing time can cure, until the
-  /// request's deadline. With `idempotent` false only after those that had no effect.
+  /// Runs `attempt` up to five more times after failures that passing time can cure, once more
+  /// after silence, until the request's deadline. With `idempotent` false only after those that had
+  /// no effect.
   template <class Attempt>
   auto retrying(http::request const& rq, bool idempotent, Attempt&& attempt)
       -> decltype(attempt()) {
-    using clock = std::chrono::steady_clock;
-    detail::backoff pauses(std::chrono::milliseconds(100), std::chrono::milliseconds(5000));
+    detail::retry_pauses pauses(std::chrono::milliseconds(100), std::chrono::milliseconds(5000),
+                                rq.deadline, rq.stop);
     for (int left = 5;; --left) {
-      std::chrono::milliseconds pause{};
+      std::optional<error> failure;
       try {
         return attempt();
       } catch (error const& e) {
@@ -140,15 +149,13 @@ class agent_client {
           throw detail::sandbox_ended_error(e.details());
         if (left == 0 || !can_retry(e, idempotent))
           throw;
-        pause = pauses.next();
-        if (double const after = e.details().retry_after_s; after >= 0)
-          pause =
-              std::chrono::milliseconds(static_cast<std::int64_t>((std::min)(after, 60.0) * 1000));
-        if (rq.deadline && clock::now() + pause >= *rq.deadline)
-          throw;
+        // Each silence costs a whole timeout.
+        if (e.kind() == errc::request_timed_out)
+          left = 1;
+        failure = e;
       }
-      if (!detail::sleep_for(pause, rq.stop))
-        throw error(errc::cancelled, "cancelled between two attempts");
+      if (!pauses.wait(*failure))
+        throw *failure;
     }
   }
 
@@ -224,14 +231,22 @@ class agent_client {
         return true;
       case errc::connect_failed:
       case errc::resolve_failed:
-        return !e.may_have_reached_peer() || idempotent;
       case errc::connection_lost:
-        return idempotent || !e.may_have_reached_peer();
       case errc::request_timed_out:
-        return idempotent && e.http_status() != 0;
+        return idempotent || !e.may_have_reached_peer();
       default:
         return idempotent && e.retry() == retry_advice::yes;
     }
+  }
+
+  /// Whether a call that failed so may have taken effect.
+  static bool leaves_open(error const& e) {
+    if (e.http_status() != 0)
+      return e.hop() == hop::jobs_proxy && e.retry() == retry_advice::yes &&
+             e.kind() != errc::rate_limited;
+    return e.may_have_reached_peer() &&
+           (e.kind() == errc::connection_lost || e.kind() == errc::request_timed_out ||
+            e.kind() == errc::protocol_error);
   }
 
   Transport* transport_;

@@ -7,6 +7,7 @@
 #include <hf/sandbox/agent/run_state.hpp>
 #include <hf/sandbox/command.hpp>
 #include <hf/sandbox/detail/crypto.hpp>
+#include <hf/sandbox/detail/linked_stop.hpp>
 #include <hf/sandbox/detail/utf8.hpp>
 #include <hf/sandbox/error.hpp>
 #include <hf/sandbox/http/transport.hpp>
@@ -66,11 +67,13 @@ void validate_command(command const& what, Options const& options) {
   }
   if (options.timeout && options.timeout->count() <= 0)
     refuse("timeout must be positive");
+  if (options.open_input && options.input.present())
+    refuse("input and open_input exclude each other");
   if (options.linger.count() < 0)
     refuse("linger must not be negative");
   auto const& op = options.operation_id;
   if (!op.empty() && !wire::is_operation_id(op))
-    refuse("operation_id must be 32 lower-case hexadecimal digits");
+    refuse("operation_id must be 32 hexadecimal digits");
 }
 
 /// The wire form of a command with its options, without its input.
@@ -178,8 +181,12 @@ run_result conclude(run_driver<Transport>& driver, run_state& state, input_pump<
       throw;
     if (options.when_stopped == on_stop::abandon)
       throw state.interrupted(errc::cancelled, "waiting was abandoned; the command goes on");
-    if (driver.kill())
-      driver.drain();
+    if (driver.may_run() && !driver.kill())
+      throw state.interrupted(errc::cancelled,
+                              "cancelled, but the agent could not be told to kill the command");
+    driver.drain();
+    if (state.thrown())
+      std::rethrow_exception(state.thrown());
     state.result().cancelled = true;
     return std::move(state.result());
   } catch (...) {
@@ -197,12 +204,17 @@ run_result conclude(run_driver<Transport>& driver, run_state& state, input_pump<
   }
   if (state.overflowed()) {
     state.mute();
-    driver.kill();
-    std::string message = "command '" + state.result().command_line +
-                          "' was killed: its output is larger than capture_limit (" +
-                          std::to_string(options.capture_limit) + " bytes)";
-    throw command_error(errc::output_limit, std::move(message), std::move(state.result()));
+    bool const killed = driver.kill();
+    throw command_error(errc::output_limit,
+                        "command '" + state.result().command_line +
+                            (killed ? "' was killed" : "' could not be killed") +
+                            ": its output is larger than capture_limit (" +
+                            std::to_string(options.capture_limit) + " bytes)",
+                        std::move(state.result()));
   }
+  if (state.end_unknown())
+    throw state.interrupted(errc::outcome_unknown,
+                            "the command has ended, and the agent does not know how");
   return std::move(state.result());
 }
 
@@ -224,9 +236,7 @@ run_result exec(agent_client<Transport>& agent, command const& what, exec_option
     throw error(errc::too_large, "exec: command, environment and input are larger than 16 MiB");
 
   run_state state(options, std::move(handle), what.display());
-  stop_source fail_run;
-  auto const forward = [&] { fail_run.request_stop(); };
-  stop_callback<decltype(forward)> const registration(options.stop, forward);
+  linked_stop fail_run(options.stop);
   std::optional<input_pump<Transport>> pump;
   if (rq.input_stream)
     pump.emplace(agent, options.input, fail_run);
@@ -234,7 +244,7 @@ run_result exec(agent_client<Transport>& agent, command const& what, exec_option
   run_driver<Transport> driver(agent, state, machine_ended);
   try {
     return conclude(driver, state, pump_or_null,
-                    [&] { driver.start(std::move(body), pump_or_null, fail_run); });
+                    [&] { driver.start(std::move(body), pump_or_null, fail_run.token()); });
   } catch (error const& e) {
     if (e.kind() != errc::exec_failed)
       throw;
@@ -246,14 +256,13 @@ run_result exec(agent_client<Transport>& agent, command const& what, exec_option
 template <transport Transport>
 run_result attach(agent_client<Transport>& agent, run_handle handle, exec_options const& options,
                   std::function<bool()> const& machine_ended) {
+  if (handle.process_id.empty() && !wire::is_operation_id(handle.operation_id))
+    throw error(errc::invalid_argument, "resume: the handle names no run");
   auto label = handle.process_id.empty() ? handle.operation_id : handle.process_id;
   run_state state(options, std::move(handle), std::move(label));
-  stop_source fail_run;
-  auto const forward = [&] { fail_run.request_stop(); };
-  stop_callback<decltype(forward)> const registration(options.stop, forward);
   run_driver<Transport> driver(agent, state, machine_ended);
   return conclude(driver, state, static_cast<input_pump<Transport>*>(nullptr),
-                  [&] { driver.attach(fail_run); });
+                  [&] { driver.attach(options.stop); });
 }
 
 }  // namespace hf::detail

@@ -2,6 +2,7 @@
 #define HF_SANDBOX_AGENT_FILE_CALLS_HPP
 
 #include <hf/sandbox/agent/client.hpp>
+#include <hf/sandbox/agent/run_start.hpp>
 #include <hf/sandbox/detail/crypto.hpp>
 #include <hf/sandbox/error.hpp>
 #include <hf/sandbox/http/response.hpp>
@@ -12,7 +13,6 @@
 
 #include <string>
 #include <string_view>
-#include <utility>
 
 namespace hf::detail {
 
@@ -68,14 +68,17 @@ template <class Json = wire::json>
 template <transport T>
 http::response call_operation(agent_client<T>& agent, std::string_view doing, http::request rq,
                               bool idempotent) {
-  auto const instance = agent.instance();
-  if (instance.empty())
+  resend_guard guard(agent.instance());
+  if (guard.instance().empty())
     return idempotent ? agent.call_idempotent(doing, rq) : agent.call_once(doing, rq);
-  bool again = false;
   return agent.retrying(rq, true, [&] {
-    if (std::exchange(again, true))
-      rq.fields.set(std::string(wire::instance_header), instance);
-    return agent.call(doing, rq);
+    guard.address(rq);
+    try {
+      return agent.call(doing, rq);
+    } catch (error const& e) {
+      guard.failed(e);
+      throw;
+    }
   });
 }
 

@@ -2,8 +2,10 @@
 #define HF_SANDBOX_AGENT_INPUT_PUMP_HPP
 
 #include <hf/sandbox/agent/client.hpp>
-#include <hf/sandbox/detail/backoff.hpp>
-#include <hf/sandbox/detail/sleep.hpp>
+#include <hf/sandbox/agent/run_start.hpp>
+#include <hf/sandbox/command.hpp>
+#include <hf/sandbox/detail/linked_stop.hpp>
+#include <hf/sandbox/detail/retry_pauses.hpp>
 #include <hf/sandbox/error.hpp>
 #include <hf/sandbox/http/body.hpp>
 #include <hf/sandbox/http/transport.hpp>
@@ -16,6 +18,7 @@
 #include <cstdint>
 #include <exception>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <thread>
@@ -89,17 +92,20 @@ class input_pump {
   /// Bytes that one request carries at most.
   static constexpr std::uint64_t piece = 16u << 20;
 
-  input_pump(agent_client<Transport>& agent, http::body const& input, stop_source fail_run)
-      : agent_(agent), input_(input), fail_run_(std::move(fail_run)) {}
+  /// `fail_run` ends the following of the run when its input fails.
+  input_pump(agent_client<Transport>& agent, http::body const& input, linked_stop& fail_run)
+      : agent_(agent), input_(input), fail_run_(fail_run) {}
   input_pump(input_pump const&) = delete;
   input_pump& operator=(input_pump const&) = delete;
   ~input_pump() { finish(); }
 
-  /// Begins to send to the run with this id; once.
-  void start(std::string const& process_id) {
+  /// Begins to send to this run; once.
+  void start(run_handle const& handle) {
     if (thread_.joinable())
       return;
-    thread_ = std::thread([this, process_id] { run(process_id); });
+    target_ = std::string(wire::processes_route) + "/" + handle.process_id + "/stdin?offset=";
+    instance_ = handle.agent_instance;
+    thread_ = std::thread([this] { run(); });
   }
 
   /// Ends the sending (the run has ended, or is given up) and waits for it.
@@ -113,40 +119,40 @@ class input_pump {
   [[nodiscard]] std::exception_ptr const& failure() const noexcept { return failure_; }
 
  private:
-  void run(std::string const& id) {
+  void run() {
     try {
       text_reader<> text(input_.text());
       http::body_reader& source = input_.reader() != nullptr ? *input_.reader() : text;
       std::uint64_t const total = source.size();
       std::uint64_t offset = 0;
-      backoff pauses = first_pauses();
+      retry_pauses pauses(std::chrono::milliseconds(50), std::chrono::milliseconds(2000), {},
+                          done_.get_token());
       for (;;) {
         auto const size = (std::min)(piece, total - offset);
         bool const last = offset + size == total;
-        auto const sent = attempt([&] { return send_piece(id, source, offset, size, last); });
+        auto const sent = attempt([&] { return send_piece(source, offset, size, last); });
         if (sent.over || (sent.done && last))
           return;
         if (sent.done) {
           offset += size;
-          pauses = first_pauses();
+          pauses.restart();
           continue;
         }
         // Part of the piece may have arrived: go on behind what the agent has.
-        if (!sleep_for(pauses.next(), done_.get_token()))
-          return;
-        auto const asked = attempt([&] { return ask_accepted(id, offset); });
+        static_cast<void>(pauses.wait(*sent.failure));
+        auto const asked = attempt([&] { return ask_accepted(offset); });
         if (asked.over)
           return;
         if (asked.done && accepted_ > offset) {
           offset = (std::min)(accepted_, total);
-          pauses = first_pauses();
+          pauses.restart();
         }
       }
     } catch (...) {
       if (done_.get_token().stop_requested())
         return;
       failure_ = std::current_exception();
-      fail_run_.request_stop();
+      fail_run_.request();
     }
   }
 
@@ -155,9 +161,11 @@ class input_pump {
     bool done = false;
     /// The run takes no more input: it has ended, or the sending is no longer wanted.
     bool over = false;
+    /// What may pass, when neither.
+    std::optional<error> failure = {};
   };
 
-  /// Neither done nor over: what failed may pass. Everything else is thrown.
+  /// Throws what does not pass.
   template <class Request>
   outcome attempt(Request&& request) {
     try {
@@ -166,43 +174,33 @@ class input_pump {
     } catch (error const& e) {
       if (done_.get_token().stop_requested())
         return {.over = true};
-      // The run has ended or was forgotten: its own stream tells the caller how.
-      if (e.http_status() == 404 || e.http_status() == 410)
+      // The run has ended, or is not known any more: its own stream tells the caller how.
+      if (e.http_status() == 404 || e.http_status() == 410 || e.kind() == errc::op_unknown)
         return {.over = true};
-      bool const passing =
-          e.http_status() == 0
-              ? e.kind() == errc::connection_lost || e.kind() == errc::connect_failed ||
-                    e.kind() == errc::request_timed_out || e.kind() == errc::protocol_error
-              : e.retry() == retry_advice::yes || e.http_status() == 408 || e.http_status() == 409;
-      if (!passing)
+      // 409: another request of ours is still at it.
+      if (!may_pass(e) && e.http_status() != 409)
         throw;
-      return {};
+      return {.failure = e};
     }
   }
 
-  [[nodiscard]] static backoff first_pauses() {
-    return backoff(std::chrono::milliseconds(50), std::chrono::milliseconds(2000));
-  }
-
-  [[nodiscard]] http::request input_request(std::string const& id, std::uint64_t offset, bool eof) {
-    auto rq = agent_.make_request("POST", std::string(wire::processes_route) + "/" + id +
-                                              "/stdin?offset=" + std::to_string(offset) +
-                                              (eof ? "&eof=1" : ""));
+  [[nodiscard]] http::request input_request(std::uint64_t offset, bool eof) {
+    auto rq = agent_.make_request("POST", target_ + std::to_string(offset) + (eof ? "&eof=1" : ""));
+    address_to(rq, instance_);
     rq.fields.set("Content-Type", "application/octet-stream");
     rq.stop = done_.get_token();
     return rq;
   }
 
-  void send_piece(std::string const& id, http::body_reader& source, std::uint64_t offset,
-                  std::uint64_t size, bool last) {
-    auto rq = input_request(id, offset, last);
+  void send_piece(http::body_reader& source, std::uint64_t offset, std::uint64_t size, bool last) {
+    auto rq = input_request(offset, last);
     rq.body =
         std::shared_ptr<http::body_reader>(std::make_shared<slice_reader<>>(source, offset, size));
     agent_.call("send input", rq, 1u << 20);
   }
 
-  void ask_accepted(std::string const& id, std::uint64_t offset) {
-    auto rq = input_request(id, offset, false);
+  void ask_accepted(std::uint64_t offset) {
+    auto rq = input_request(offset, false);
     rq.body = "";
     accepted_ = wire::accepted_input(agent_.call("ask for the accepted input", rq, 1u << 20).body)
                     .value_or(offset);
@@ -210,8 +208,10 @@ class input_pump {
 
   agent_client<Transport>& agent_;
   http::body const& input_;
-  stop_source fail_run_;
+  linked_stop& fail_run_;
   stop_source done_;
+  std::string target_;
+  std::string instance_;
   std::uint64_t accepted_ = 0;
   std::exception_ptr failure_;
   std::thread thread_;

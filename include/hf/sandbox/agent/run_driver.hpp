@@ -4,18 +4,20 @@
 #include <hf/sandbox/agent/client.hpp>
 #include <hf/sandbox/agent/event_stream.hpp>
 #include <hf/sandbox/agent/input_pump.hpp>
+#include <hf/sandbox/agent/run_start.hpp>
 #include <hf/sandbox/agent/run_state.hpp>
-#include <hf/sandbox/detail/backoff.hpp>
-#include <hf/sandbox/detail/sleep.hpp>
+#include <hf/sandbox/detail/retry_pauses.hpp>
 #include <hf/sandbox/error.hpp>
+#include <hf/sandbox/http/sinks.hpp>
 #include <hf/sandbox/http/transport.hpp>
 #include <hf/sandbox/wire/json.hpp>
 #include <hf/sandbox/wire/routes.hpp>
 
+#include <algorithm>
 #include <chrono>
+#include <cstddef>
+#include <cstdint>
 #include <functional>
-#include <memory>
-#include <optional>
 #include <span>
 #include <string>
 #include <utility>
@@ -25,47 +27,50 @@ namespace hf::detail {
 /// Follows one run to its end over as many connections as that takes.
 ///
 /// Promises: events reach the state once and in order; a request to start the run is repeated only
-/// when the agent is sure to recognise it (operation id, same agent instance) or when no byte of it
-/// can have arrived; without the agent's word that the command ended there is no result.
+/// when the agent is sure to recognise it (operation id, same agent instance) or when it can have
+/// had no effect; without the agent's word that the command ended there is no result.
 template <transport Transport>
 class run_driver {
  public:
   /// `machine_ended` asks the launcher whether the machine is gone; empty: nobody knows.
   run_driver(agent_client<Transport>& agent, run_state& state,
              std::function<bool()> const& machine_ended)
-      : agent_(agent), state_(state), machine_ended_(machine_ended) {}
+      : agent_(agent), state_(state), machine_ended_(machine_ended), guard_(agent.instance()) {}
 
   /// Starts the run with this body of `POST /v1/exec` and follows it.
-  void start(std::string body, input_pump<Transport>* pump, stop_source& fail_run) {
+  void start(std::string body, input_pump<Transport>* pump, stop_token const& stop) {
     body_ = std::move(body);
-    // Before the first send: what other calls learn later may be the agent that came after it.
-    first_sent_to_ = agent_.instance();
-    follow(pump, fail_run);
+    follow(pump, stop);
   }
 
   /// Follows a run that is known by its id or its operation id, from the record behind
   /// `handle().last_seq`.
-  void attach(stop_source& fail_run) {
-    if (!state_.resumable() && !find_by_operation())
-      throw state_.interrupted(errc::op_unknown, "the agent does not know this operation");
-    follow(nullptr, fail_run);
+  void attach(stop_token const& stop) { follow(nullptr, stop); }
+
+  /// Whether the command may run, or have run.
+  [[nodiscard]] bool may_run() const noexcept {
+    return body_.empty() || state_.started() || state_.resumable() || guard_.may_have_arrived();
   }
 
   /// Kills the run's whole tree; returns false when that could not be said to the agent.
   bool kill() {
-    if (!state_.resumable() && !find_by_operation())
-      return false;
-    auto options = last_words();
-    auto rq = agent_.make_request(
-        "POST", std::string(wire::processes_route) + "/" + state_.handle().process_id + "/signal",
-        options);
-    rq.fields.set("Content-Type", "application/json");
-    rq.body = R"({"scope":"tree","signal":9})";
     try {
+      auto const options = last_words();
+      if (!state_.resumable())
+        find_run(agent_, state_.handle(), options);
+      auto const& handle = state_.handle();
+      auto rq = agent_.make_request(
+          "POST", std::string(wire::processes_route) + "/" + handle.process_id + "/signal",
+          options);
+      address_to(rq, handle.agent_instance);
+      rq.fields.set("Content-Type", "application/json");
+      rq.body = R"({"scope":"tree","signal":9})";
       agent_.call_idempotent("kill", rq, 1u << 20);
       return true;
     } catch (error const& e) {
-      return e.http_status() == 404 || e.http_status() == 409;
+      // There is nothing to kill any more.
+      return e.kind() == errc::op_unknown || e.kind() == errc::output_gone ||
+             (state_.resumable() && e.http_status() == 404);
     }
   }
 
@@ -74,8 +79,7 @@ class run_driver {
     if (state_.finished() || !state_.resumable())
       return;
     try {
-      auto rq = attach_request(last_words());
-      perform(rq, nullptr);
+      perform(attach_request(last_words()), nullptr);
     } catch (error const&) {
       // The result then has what there was.
     }
@@ -84,47 +88,50 @@ class run_driver {
  private:
   using clock = std::chrono::steady_clock;
 
-  void follow(input_pump<Transport>* pump, stop_source& fail_run) {
-    backoff pauses(std::chrono::milliseconds(50), std::chrono::milliseconds(2000));
+  void follow(input_pump<Transport>* pump, stop_token const& stop) {
+    call_options options;
+    options.stall_timeout = state_.options().stall_timeout;
+    options.deadline = state_.options().deadline;
+    options.stop = stop;
+    retry_pauses pauses(std::chrono::milliseconds(50), std::chrono::milliseconds(2000),
+                        options.deadline, stop);
     bool broken = false;
     clock::time_point broken_since{};
     auto next_machine_check = clock::now();
-    bool resend = false;
     for (;;) {
-      call_options options;
-      options.stall_timeout = state_.options().stall_timeout;
-      options.deadline = state_.options().deadline;
-      options.stop = fail_run.get_token();
-      bool const attaching = state_.resumable();
-      auto rq = attaching ? attach_request(options) : start_request(options, resend);
       attached_ = false;
       error why(errc::connection_lost, "the event stream ended before the command did",
                 {.where = hop::agent, .may_have_reached_peer = true});
       try {
-        perform(rq, pump);
+        if (!state_.resumable() && body_.empty())
+          find_run(agent_, state_.handle(), options);
+        perform(state_.resumable() ? attach_request(options) : start_request(options), pump);
         if (state_.finished() || gave_up())
           return;
+      } catch (run_interrupted const&) {
+        throw;
       } catch (error const& e) {
-        if (e.kind() == errc::cancelled)
-          throw;
-        if (e.http_status() != 0 && !passing_status(e.http_status())) {
-          if (attaching)
-            throw state_.interrupted(lost_code(e), e.what(), e.details());
-          throw;
-        }
+        // The connection may have broken behind the exit event.
+        if (state_.finished() || gave_up())
+          return;
         why = e;
       }
+      if (!state_.resumable())
+        guard_.failed(why);
+      if (why.kind() == errc::cancelled)
+        throw why;
+      if (!may_pass(why))
+        refused(why);
       if (deadline_passed())
-        throw state_.interrupted(errc::request_timed_out,
-                                 "the call's deadline passed; the command goes on", why.details());
+        out_of_time(why);
+      check_resend(why, stop);
 
       if (attached_) {
         broken = false;
-        pauses = backoff(std::chrono::milliseconds(50), std::chrono::milliseconds(2000));
+        pauses.restart();
       }
       if (!std::exchange(broken, true))
         broken_since = clock::now();
-      resend = decide(why) || resend;
       if (clock::now() - broken_since >= state_.options().reconnect_budget)
         give_up(why);
       if (machine_ended_ && clock::now() >= next_machine_check) {
@@ -132,75 +139,76 @@ class run_driver {
           machine_gone(why);
         next_machine_check = clock::now() + std::chrono::seconds(2);
       }
-      auto pause = pauses.next();
-      if (double const after = why.details().retry_after_s; after > 0)
-        pause =
-            std::chrono::milliseconds(static_cast<std::int64_t>((std::min)(after, 30.0) * 1000));
-      if (!sleep_for(pause, fail_run.get_token()))
-        throw error(errc::cancelled, "cancelled between two attempts");
+      if (!pauses.wait(why))
+        out_of_time(why);
     }
   }
 
   /// Performs one request and feeds the state; returns when the answer ended or the state gave up.
   void perform(http::request const& rq, input_pump<Transport>* pump) {
-    sink answer(*this, pump);
-    agent_.send(rq, answer);
-    if (answer.refused())
-      throw agent_answer_error("exec", answer.answer());
+    event_stream decoder;
+    http::stream_sink sink(
+        [&](std::span<std::byte const> data) { return take(decoder, data, pump); },
+        [&](http::response_head const& head) {
+          if (head.status < 300)
+            answered(head);
+          return http::flow::more;
+        });
+    agent_.send(rq, sink);
+    auto const& answer = sink.answer();
+    if (answer.status < 300)
+      return;
+    if (answer.status == 410)
+      pass_over_gap(answer.body);
+    throw agent_answer_error("exec", answer);
   }
 
-  class sink final : public http::response_sink {
-   public:
-    sink(run_driver& driver, input_pump<Transport>* pump) : driver_(driver), pump_(pump) {}
+  void answered(http::response_head const& head) {
+    auto& handle = state_.handle();
+    std::string const instance(head.fields.get(wire::instance_header));
+    if (!handle.agent_instance.empty() && handle.agent_instance != instance)
+      throw state_.interrupted(errc::op_unknown,
+                               "the agent was restarted and does not know the command any more",
+                               {.http_status = head.status, .where = hop::agent});
+    handle.agent_instance = instance;
+    guard_.taken_by(instance);
+    attached_ = true;
+  }
 
-    http::flow on_head(http::response_head const& head) override {
-      answer_.status = head.status;
-      answer_.fields = head.fields;
-      if (refused())
-        return http::flow::more;
-      auto& handle = driver_.state_.handle();
-      std::string const instance(head.fields.get(wire::instance_header));
-      if (!handle.agent_instance.empty() && handle.agent_instance != instance)
-        throw driver_.state_.interrupted(
-            errc::op_unknown, "the agent was restarted and does not know the command any more",
-            {.http_status = head.status, .where = hop::agent});
-      handle.agent_instance = instance;
-      driver_.attached_ = true;
-      return http::flow::more;
-    }
-
-    http::flow on_data(std::span<std::byte const> data) override {
-      if (refused()) {
-        auto const room = (std::min)(data.size(), std::size_t{65536} - answer_.body.size());
-        answer_.body.append(reinterpret_cast<char const*>(data.data()), room);
-        return answer_.body.size() < 65536 ? http::flow::more : http::flow::stop;
-      }
-      bool go_on = true;
-      decoder_.feed(data, [&](wire::event&& event) {
-        go_on = driver_.state_.take(std::move(event));
-        if (pump_ != nullptr && driver_.state_.resumable() && !driver_.state_.finished())
-          pump_->start(driver_.state_.handle().process_id);
+  http::flow take(event_stream& decoder, std::span<std::byte const> data,
+                  input_pump<Transport>* pump) {
+    bool go_on = true;
+    try {
+      decoder.feed(data, [&](wire::event&& event) {
+        go_on = state_.take(std::move(event));
+        if (pump != nullptr && state_.resumable() && !state_.finished())
+          pump->start(state_.handle());
         return go_on;
       });
-      return go_on ? http::flow::more : http::flow::stop;
+    } catch (error const& e) {
+      // The agent would say the same again.
+      throw state_.interrupted(e.kind(), e.what(), e.details());
     }
+    return go_on ? http::flow::more : http::flow::stop;
+  }
 
-    [[nodiscard]] bool refused() const noexcept { return answer_.status >= 400; }
-    [[nodiscard]] http::response const& answer() const noexcept { return answer_; }
+  /// So that the handle in the error goes on where output is kept.
+  void pass_over_gap(std::string const& body) {
+    auto const j = wire::json::parse(body, nullptr, false);
+    if (!j.is_object())
+      return;
+    auto& handle = state_.handle();
+    if (auto const it = j.find("id"); it != j.end() && it->is_string() && !state_.resumable())
+      handle.process_id = it->template get<std::string>();
+    if (auto const it = j.find("first_seq"); it != j.end() && it->is_number_unsigned())
+      if (auto const first = it->template get<std::uint64_t>(); first > handle.last_seq)
+        handle.last_seq = first - 1;
+  }
 
-   private:
-    run_driver& driver_;
-    input_pump<Transport>* pump_;
-    http::response answer_;
-    event_stream decoder_;
-  };
-
-  [[nodiscard]] http::request start_request(call_options const& options, bool resend) const {
+  [[nodiscard]] http::request start_request(call_options const& options) const {
     auto rq = agent_.make_request("POST", std::string(wire::exec_route), options);
     rq.fields.set("Content-Type", "application/json");
-    auto const& handle = state_.handle();
-    if (resend && !handle.agent_instance.empty())
-      rq.fields.set(std::string(wire::instance_header), handle.agent_instance);
+    guard_.address(rq);
     rq.body = body_;
     return rq;
   }
@@ -212,64 +220,59 @@ class run_driver {
                             std::string(wire::processes_route) + "/" + handle.process_id +
                                 "/events?after=" + std::to_string(handle.last_seq) + "&follow=1",
                             options);
-    if (!handle.agent_instance.empty())
-      rq.fields.set(std::string(wire::instance_header), handle.agent_instance);
+    address_to(rq, handle.agent_instance);
     return rq;
   }
 
-  /// Whether the next start request is a resend; throws when there must not be one.
-  bool decide(error const& why) {
-    if (state_.resumable())
-      return false;
+  /// Throws when the run is not known and its start must not be sent again.
+  void check_resend(error const& why, stop_token const& stop) {
+    if (state_.resumable() || body_.empty())
+      return;
     if (state_.started())
       throw state_.interrupted(
           errc::connection_lost,
           std::string("the connection broke and this agent cannot resume: ") + why.what(),
           why.details());
-    // Refusals by the agent itself had no effect; a gateway's 502 or 504 tells nothing.
-    bool const no_effect =
-        !why.may_have_reached_peer() || why.http_status() == 429 || why.http_status() == 503;
-    if (no_effect)
-      return false;
     auto& handle = state_.handle();
-    if (handle.agent_instance.empty())
-      handle.agent_instance = first_sent_to_;
-    if (!handle.agent_instance.empty())
-      return true;
-    if (find_by_operation())
-      return false;
-    throw state_.interrupted(errc::outcome_unknown,
-                             std::string("the connection broke before the agent answered, and this "
-                                         "agent cannot tell whether the command ran: ") +
-                                 why.what(),
-                             why.details());
-  }
-
-  /// Asks the agent for the run of our operation id; false when it knows none.
-  template <class Json = wire::json>
-  bool find_by_operation() {
-    auto& handle = state_.handle();
-    if (handle.operation_id.empty())
-      return false;
+    if (guard_.may_have_arrived() && handle.agent_instance.empty())
+      handle.agent_instance = guard_.instance();
+    if (guard_.allows())
+      return;
     try {
-      auto rq = agent_.make_request("GET", std::string(wire::ops_route) + "/" + handle.operation_id,
-                                    last_words());
-      auto const answer = agent_.call_idempotent("look for the run", rq, 1u << 20);
-      auto const j = Json::parse(answer.body, nullptr, false);
-      auto const it = j.is_object() ? j.find("id") : j.end();
-      if (!j.is_object() || it == j.end() || !it->is_string())
-        return false;
-      handle.process_id = it->template get<std::string>();
-      if (handle.agent_instance.empty())
-        handle.agent_instance = std::string(answer.fields.get(wire::instance_header));
-      return true;
-    } catch (error const&) {
-      return false;
+      auto options = last_words();
+      options.stop = stop;
+      find_run(agent_, handle, options);
+    } catch (error const& e) {
+      if (e.kind() == errc::cancelled)
+        throw;
+      throw state_.interrupted(
+          errc::outcome_unknown,
+          std::string("the connection broke before the agent answered, and this agent cannot tell "
+                      "whether the command ran: ") +
+              why.what(),
+          why.details());
     }
   }
 
+  [[noreturn]] void refused(error const& why) {
+    if (!may_run() || why.kind() == errc::exec_failed)
+      throw why;
+    throw state_.interrupted(why.http_status() == 404 ? errc::op_unknown : why.kind(), why.what(),
+                             why.details());
+  }
+
+  [[noreturn]] void out_of_time(error const& why) {
+    if (may_run())
+      throw state_.interrupted(errc::request_timed_out,
+                               "the call's deadline passed; the command may go on", why.details());
+    throw error(
+        errc::request_timed_out,
+        std::string("exec: the deadline passed before the agent could be reached: ") + why.what(),
+        why.details());
+  }
+
   [[noreturn]] void give_up(error const& why) {
-    if (!state_.started() && !state_.resumable() && !why.may_have_reached_peer())
+    if (!may_run())
       throw why;
     throw state_.interrupted(errc::connection_lost,
                              std::string("the connection could not be made again: ") + why.what(),
@@ -277,36 +280,36 @@ class run_driver {
   }
 
   [[noreturn]] void machine_gone(error const& why) {
-    if (!state_.started() && !state_.resumable() && !why.may_have_reached_peer())
+    if (!may_run())
       throw sandbox_ended_error(why.details());
     throw state_.interrupted(errc::connection_lost,
                              std::string("the sandbox ended while the command ran: ") + why.what(),
                              why.details());
   }
 
-  static bool passing_status(int status) {
-    return status == 408 || status == 429 || status == 502 || status == 503 || status == 504;
-  }
-  static errc lost_code(error const& e) {
-    return e.http_status() == 404 ? errc::op_unknown : e.kind();
-  }
   [[nodiscard]] bool gave_up() const { return state_.thrown() != nullptr || state_.overflowed(); }
   [[nodiscard]] bool deadline_passed() const {
     auto const& deadline = state_.options().deadline;
     return deadline && clock::now() >= *deadline;
   }
-  static call_options last_words() {
+  /// For what has to be said although the caller's stop has been requested: 5 s, and beyond the
+  /// caller's deadline no more than one.
+  [[nodiscard]] call_options last_words() const {
     call_options options;
     options.stall_timeout = std::chrono::milliseconds(5000);
     options.deadline = clock::now() + std::chrono::seconds(5);
+    if (auto const& deadline = state_.options().deadline)
+      options.deadline = (std::min)(*options.deadline,
+                                    (std::max)(*deadline, clock::now() + std::chrono::seconds(1)));
     return options;
   }
 
   agent_client<Transport>& agent_;
   run_state& state_;
   std::function<bool()> const& machine_ended_;
+  resend_guard guard_;
+  /// The request that starts the run; empty: it was started elsewhere.
   std::string body_;
-  std::string first_sent_to_;
   bool attached_ = false;
 };
 

@@ -5,7 +5,9 @@
 #include <hf/sandbox/error.hpp>
 #include <hf/sandbox/wire/events.hpp>
 
+#include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <exception>
 #include <string>
 #include <utility>
@@ -14,7 +16,8 @@
 namespace hf::detail {
 
 /// What is known of one run on the caller's side: takes events, drops what was seen before, feeds
-/// the callbacks and the capture. No I/O; used by one thread.
+/// the callbacks and the capture. A record that is missing is `errc::protocol_error`. No I/O; used
+/// by one thread.
 class run_state {
  public:
   explicit run_state(exec_options const& options, run_handle handle, std::string command_line)
@@ -40,6 +43,8 @@ class run_state {
 
   [[nodiscard]] bool started() const noexcept { return started_; }
   [[nodiscard]] bool finished() const noexcept { return finished_; }
+  /// The command has ended, and the agent does not know how.
+  [[nodiscard]] bool end_unknown() const noexcept { return end_unknown_; }
   /// The capture is full and the caller wants that to be an error.
   [[nodiscard]] bool overflowed() const noexcept { return overflowed_; }
   /// What a callback threw.
@@ -69,7 +74,7 @@ class run_state {
     if (output.seq != 0) {
       if (output.seq <= handle_.last_seq)
         return true;
-      handle_.last_seq = output.seq;
+      move_on_to(output.seq);
     } else if (!result_.lossy && output.data.find("\xEF\xBF\xBD") != std::string::npos) {
       result_.lossy = true;
     }
@@ -88,6 +93,14 @@ class run_state {
     return !options_.capture || capture(is_out ? result_.out : result_.err, output.data);
   }
 
+  void move_on_to(std::uint64_t seq) {
+    if (seq != handle_.last_seq + 1)
+      throw error(errc::protocol_error,
+                  "records are missing behind number " + std::to_string(handle_.last_seq),
+                  {.where = hop::agent, .may_have_reached_peer = true});
+    handle_.last_seq = seq;
+  }
+
   bool capture(std::string& into, std::string const& data) {
     auto const used = result_.out.size() + result_.err.size();
     auto const room = options_.capture_limit > used ? options_.capture_limit - used : 0;
@@ -104,9 +117,10 @@ class run_state {
   }
 
   void take_exit(wire::exit_event const& exit) {
-    if (exit.seq != 0)
-      handle_.last_seq = exit.seq;
+    if (exit.seq > handle_.last_seq)
+      move_on_to(exit.seq);
     finished_ = true;
+    end_unknown_ = !exit.is_known();
     result_.exit_code = exit.exit_code.value_or(-1);
     result_.signal = exit.signal.value_or(0);
     result_.timed_out = exit.timed_out;
@@ -121,6 +135,7 @@ class run_state {
   run_result result_;
   bool started_ = false;
   bool finished_ = false;
+  bool end_unknown_ = false;
   bool overflowed_ = false;
   bool muted_ = false;
   std::exception_ptr thrown_;

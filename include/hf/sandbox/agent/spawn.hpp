@@ -3,15 +3,19 @@
 
 #include <hf/sandbox/agent/client.hpp>
 #include <hf/sandbox/agent/exec.hpp>
+#include <hf/sandbox/agent/run_start.hpp>
 #include <hf/sandbox/command.hpp>
 #include <hf/sandbox/detail/crypto.hpp>
+#include <hf/sandbox/detail/retry_pauses.hpp>
 #include <hf/sandbox/error.hpp>
 #include <hf/sandbox/http/transport.hpp>
 #include <hf/sandbox/wire/json.hpp>
 #include <hf/sandbox/wire/processes.hpp>
 #include <hf/sandbox/wire/routes.hpp>
 
+#include <chrono>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -23,6 +27,48 @@ struct spawned {
   run_handle handle;
   std::int64_t pid = 0;
 };
+
+/// Sends a request that starts a background process, again and again until there is an answer or
+/// the reconnect budget is used up; never when that could start a second one.
+template <transport Transport>
+http::response send_spawn(agent_client<Transport>& agent, http::request rq, run_handle& handle,
+                          exec_options const& options, std::string const& label) {
+  using clock = std::chrono::steady_clock;
+  resend_guard guard(agent.instance());
+  retry_pauses pauses(std::chrono::milliseconds(50), std::chrono::milliseconds(2000),
+                      options.deadline, options.stop);
+  std::optional<clock::time_point> give_up_at;
+  for (;;) {
+    guard.address(rq);
+    std::optional<error> failure;
+    try {
+      return agent.call("spawn", rq, 1u << 20);
+    } catch (error const& e) {
+      failure = e;
+    }
+    guard.failed(*failure);
+    handle.agent_instance = guard.instance();
+    // Once a request may have arrived, the handle is what finds the process again.
+    auto const give_up = [&](errc code) {
+      if (!guard.may_have_arrived())
+        throw *failure;
+      auto details = failure->details();
+      details.may_have_reached_peer = true;
+      throw run_interrupted(code, "spawn '" + label + "' may have taken effect: " + failure->what(),
+                            handle, {}, {}, std::move(details));
+    };
+    if (!may_pass(*failure))
+      give_up(failure->kind());
+    if (!guard.allows())
+      give_up(errc::outcome_unknown);
+    if (!give_up_at)
+      give_up_at = clock::now() + options.reconnect_budget;
+    if (clock::now() >= *give_up_at)
+      give_up(errc::connection_lost);
+    if (!pauses.wait(*failure))
+      give_up(errc::request_timed_out);
+  }
+}
 
 /// Starts a background process. After a broken connection the request is repeated only when the
 /// agent recognises it by its operation id; else that is `errc::outcome_unknown`.
@@ -39,24 +85,19 @@ spawned spawn(agent_client<Transport>& agent, command const& what, exec_options 
   if (wanted.input_stream && !options.open_input)
     throw error(errc::invalid_argument,
                 "spawn: input above 1 MiB has to be sent with open_input and write_input");
+  wanted.input_stream = options.open_input;
   wanted.linger.reset();
 
   call_options call;
-  call.stop = options.stop;
+  call.stall_timeout = options.stall_timeout;
   call.deadline = options.deadline;
+  call.stop = options.stop;
   auto rq = agent.make_request("POST", std::string(wire::processes_route), call);
   rq.fields.set("Content-Type", "application/json");
   rq.body = wire::exec_request_to_json<Json>(wanted).dump();
-
   http::response answer;
-  auto const known_instance = agent.instance();
   try {
-    if (known_instance.empty()) {
-      answer = agent.call_once("spawn", rq, 1u << 20);
-    } else {
-      rq.fields.set(std::string(wire::instance_header), known_instance);
-      answer = agent.call_idempotent("spawn", rq, 1u << 20);
-    }
+    answer = send_spawn(agent, std::move(rq), started.handle, options, what.display());
   } catch (error const& e) {
     if (e.kind() != errc::exec_failed)
       throw;

@@ -40,7 +40,8 @@ struct output_event {
 /// `{"event":"ping"}`: nothing happened for 15 s.
 struct ping_event {};
 
-/// `{"event":"exit"}`: the end, after all output.
+/// `{"event":"exit"}`: the end, after all output. Without code and signal nobody knows how the
+/// command ended.
 struct exit_event {
   /// Exit code; nothing when a signal ended the command.
   std::optional<int> exit_code = {};
@@ -59,6 +60,11 @@ struct exit_event {
   std::uint64_t dropped_bytes = 0;
   /// Number of the record; 0 when the agent does not number.
   std::uint64_t seq = 0;
+
+  /// Whether the agent knows how the command ended.
+  [[nodiscard]] bool is_known() const noexcept {
+    return exit_code.has_value() || signal.has_value() || timed_out;
+  }
 };
 
 /// Any event of an exec stream.
@@ -202,8 +208,6 @@ template <class Json>
   exit.unattributed = detail::event_integer(j, "unattributed").value_or(0);
   exit.dropped_bytes = detail::event_count(j, "dropped_bytes");
   exit.seq = detail::event_count(j, "seq");
-  if (!exit.exit_code && !exit.signal && !exit.timed_out)
-    detail::malformed_event("an exit without code and signal");
   return exit;
 }
 
