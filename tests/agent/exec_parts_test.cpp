@@ -240,6 +240,76 @@ TEST_CASE("a log spills its oldest part, reads it back, and says what it drops",
   CHECK(budget.disk_used == 0);
 }
 
+namespace {
+
+/// A log whose first segment lies on disk.
+void fill_and_spill(output_log& log) {
+  for (int i = 0; i < 30; ++i)
+    log.append(output_stream::out, std::string(100'000, 'x'));
+  while (log.can_spill()) {
+    auto job = log.spill_oldest();
+    job.run();
+    log.spilled(std::move(job));
+  }
+}
+
+output_log::fetched fetch_one(output_log& log, log_reader& reader) {
+  return log.fetch(reader, 1, [](output_stream, std::string_view, std::uint64_t) {});
+}
+
+}  // namespace
+
+TEST_CASE("what was given up while it was read back is not handed out", "[parts]") {
+  log_budget budget;
+  output_log log(budget, {});
+  fill_and_spill(log);
+  log_reader reader;
+  log.attach(reader);
+  REQUIRE(fetch_one(log, reader) == output_log::fetched::spilled);
+  auto job = log.load_next(reader);
+  log.clear();
+  job.run();
+  CHECK_FALSE(log.loaded(reader, std::move(job)));
+  CHECK(fetch_one(log, reader) == output_log::fetched::gone);
+  log.detach(reader);
+}
+
+TEST_CASE("what the disk does not give back is gone, and said to be", "[parts]") {
+  log_budget budget;
+  output_log log(budget, {});
+  fill_and_spill(log);
+  log_reader reader;
+  log.attach(reader);
+  REQUIRE(fetch_one(log, reader) == output_log::fetched::spilled);
+  auto job = log.load_next(reader);
+  auto const end = job.segment->end_seq;
+  job.ok = false;
+  CHECK_FALSE(log.loaded(reader, std::move(job)));
+  CHECK(fetch_one(log, reader) == output_log::fetched::gone);
+  CHECK(log.first_seq() == end);
+  CHECK(log.dropped_bytes() > 0);
+  log.detach(reader);
+}
+
+TEST_CASE("a log that is given up serves the readers that are there", "[parts]") {
+  log_budget budget;
+  output_log log(budget, {});
+  log_reader reader;
+  log.attach(reader);
+  log.append(output_stream::out, "kept");
+  log.clear_when_unread();
+  log.append(output_stream::out, " to the end");
+  CHECK(joined(read_all(log, reader)) == "kept to the end");
+  log.detach(reader);
+  CHECK(budget.memory_used == 0);
+  // Once is once: the next ones are kept as usual.
+  log.append(output_stream::out, "late");
+  log_reader late(log.last_seq() - 1);
+  log.attach(late);
+  CHECK(joined(read_all(log, late)) == "late");
+  log.detach(late);
+}
+
 TEST_CASE("programs are searched like a shell does it", "[parts]") {
   using list = std::vector<std::string>;
   CHECK(program_candidates("/bin/x", {"PATH=/a"}) == list{"/bin/x"});

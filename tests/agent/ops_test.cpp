@@ -215,3 +215,73 @@ TEST_CASE("the caller can bound what is kept of a run's output", "[ops]") {
   CHECK(rest.out.size() + dropped == 33000);
   CHECK(rest.out.size() <= 4000);
 }
+
+TEST_CASE("a request that is meant for another agent reaches no process of this one", "[ops]") {
+  agent_process agent;
+  std::string const sleeper = unique_sleep();
+  json const process = start_process(agent, {{"cmd", sleeper}});
+  header_list const elsewhere = {{"X-Sandbox-Instance", op('0')}};
+  auto const refused = [&](char const* method, char const* rest, std::string const& body = {}) {
+    auto const answer = agent.request(method, path_of(process, rest), body, elsewhere);
+    return answer.status == 409 && answer.json()["code"] == "op_unknown";
+  };
+  CHECK(refused("GET", "/wait?timeout=0"));
+  CHECK(refused("GET", "/events?after=0"));
+  CHECK(refused("POST", "/signal", R"({"signal":9})"));
+  CHECK(refused("POST", "/stdin?offset=0", "x"));
+  CHECK(refused("DELETE", ""));
+  CHECK(count_processes(sleeper) > 0);
+  std::string const here = agent.request("GET", "/v1/processes").header("x-sandbox-instance");
+  CHECK(agent.request("DELETE", path_of(process, ""), {}, {{"X-Sandbox-Instance", here}})
+            .json()["killed"] == true);
+}
+
+TEST_CASE("who reads an operation's output slowly loses nothing to those who were faster",
+          "[ops]") {
+  agent_process agent;
+  std::size_t const size = 12'000'000;
+  json const body = {{"cmd", "head -c " + std::to_string(size) + " /dev/zero | tr '\\0' x"},
+                     {"op", op('f')}};
+  auto slow = begin_exec(agent, body);
+  // Together they get more than is kept for callers who were cut off.
+  for (int i = 0; i < 8; ++i)
+    REQUIRE(exec(agent, body).out.size() == size);
+  exec_outcome outcome;
+  collect_events(slow.connection, outcome);
+  CHECK(outcome.out.size() == size);
+  CHECK(outcome.complete);
+}
+
+TEST_CASE("who follows a process that is deleted gets all of its output and its end", "[ops]") {
+  agent_process agent;
+  std::size_t const size = 6'000'000;
+  json const process = start_process(
+      agent, {{"cmd", "head -c " + std::to_string(size) + " /dev/zero | tr '\\0' x; " +
+                          "echo done >&2; " + unique_sleep()}});
+  raw_http follower = agent.connect();
+  follower.send_request("GET", path_of(process, "/events?follow=1"), agent.token());
+  REQUIRE(follower.read_head().status == 200);
+  json first = follower.read_event().value();
+  auto const written = [&] {
+    auto const events = events_of(agent, "GET", path_of(process, "/events"));
+    return events.err == "done\n";
+  };
+  REQUIRE(eventually(written));
+  CHECK(agent.request("DELETE", path_of(process, "")).json()["killed"] == true);
+  exec_outcome outcome;
+  collect_events(follower, outcome);
+  CHECK(outcome.out.size() + first["data"].get<std::string>().size() == size);
+  CHECK(outcome.complete);
+  CHECK(outcome.exit["signal"] == 9);
+}
+
+TEST_CASE("the text of a long command is not kept", "[ops]") {
+  agent_process agent;
+  std::string const script = "true # " + std::string(1'000'000, 'x') + "\xe2\x82\xac";
+  CHECK(exec(agent, {{"cmd", script}, {"op", op('a')}}).code() == 0);
+  CHECK(exec(agent, {{"cmd", {"echo", std::string(100'000, 'y')}}, {"op", op('b')}}).code() == 0);
+  json const listed = agent.request("GET", "/v1/processes?all=1").json();
+  REQUIRE(listed.size() == 2);
+  CHECK(listed[0]["cmd"].get<std::string>().size() <= 256);
+  CHECK(listed[1]["cmd"] == json::array({"echo"}));
+}
