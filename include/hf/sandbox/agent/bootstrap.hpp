@@ -53,17 +53,26 @@ for SBX_SERVER_DIR in /tmp /var/tmp /dev/shm /run; do
   fi
 done
 [ -n "$SBX_SERVER_AT" ] || fail 'no writable directory for the agent: make /tmp writable'
+[ ! -e "$SBX_SERVER_AT" ] || chmod 600 "$SBX_SERVER_AT" || fail "$SBX_SERVER_AT is there and somebody else's"
 )SH";
 
-/// Fetches from SBX_SERVER_URL, else copies SBX_SERVER_FILE.
+/// Fetches from SBX_SERVER_URL, else copies SBX_SERVER_FILE. A busybox wget built without timeouts
+/// crashes on -T, which only its help tells.
 inline constexpr std::string_view bootstrap_fetch = R"SH(
+by_wget() {
+  case $(wget --help 2>&1) in
+    *-T*) wget -q -T 30 -t 1 -O "$SBX_SERVER_AT" "$SBX_SERVER_URL" ;;
+    *) wget -q -O "$SBX_SERVER_AT" "$SBX_SERVER_URL" ;;
+  esac
+}
+by_curl() { curl -q -fsSL --connect-timeout 30 --speed-limit 1 --speed-time 30 -o "$SBX_SERVER_AT" "$SBX_SERVER_URL"; }
 SBX_SERVER_GOT=
 if [ -n "$SBX_SERVER_URL" ]; then
   [ -n "$SBX_SERVER_FILE" ] || has wget || has curl || fail 'the image has neither wget nor curl to download the agent with: add one of them'
   has wget || has curl || has cp || fail 'the image has none of wget, curl and cp to fetch the agent with: add one of them'
   for SBX_SERVER_TRY in 1 2 3; do
-    if has wget && wget -q -T 30 -O "$SBX_SERVER_AT" "$SBX_SERVER_URL"; then SBX_SERVER_GOT=1; break; fi
-    if has curl && curl -q -fsSL --connect-timeout 30 -o "$SBX_SERVER_AT" "$SBX_SERVER_URL"; then SBX_SERVER_GOT=1; break; fi
+    if has wget && by_wget; then SBX_SERVER_GOT=1; break; fi
+    if has curl && by_curl; then SBX_SERVER_GOT=1; break; fi
     [ -z "$SBX_SERVER_FILE" ] || [ ! -f "$SBX_SERVER_FILE" ] || break
     has sleep || break
     sleep 1
