@@ -178,6 +178,46 @@ TEST_CASE("the example ends its job on Ctrl-C while the machine starts") {
   check_clean(hub);
 }
 
+TEST_CASE("the double is a program that explains itself and refuses what it does not know") {
+  fake_hub hub;
+  program help(hub, "fake_hub", {"--help"});
+  CHECK(help.finish() == 0);
+  for (char const* const word : {"--port", "--agent", "--fault", "--any-client"})
+    CHECK(help.text.find(word) != std::string::npos);
+  for (std::vector<std::string> const& wrong :
+       std::vector<std::vector<std::string>>{{"--bogus"},
+                                             {"--port", "99999"},
+                                             {"--fault", "create:often"},
+                                             {"--fault", "nowhere:500"},
+                                             {"--jobs", "lazy"}}) {
+    program refused(hub, "fake_hub", wrong);
+    CHECK(refused.finish() == 2);
+    CHECK(refused.text.find(wrong[0]) != std::string::npos);
+  }
+}
+
+TEST_CASE("the double as a program leads another one to it, and lists what was wrong") {
+  fake_hub unused;
+  program hub(unused, "fake_hub",
+              {"--port", "0", "--quiet", "--agent",
+               std::string(HF_SANDBOX_TEST_BINARY_DIR) + "/bin/hf-sandbox-agent"});
+  REQUIRE(hub.wait_for("export HF_SANDBOX_AGENT_SHA256="));
+  auto const value_of = [&](std::string const& name) {
+    auto const at = hub.text.find("export " + name + "=") + name.size() + 8;
+    return hub.text.substr(at, hub.text.find('\n', at) - at);
+  };
+  program seed(unused, "hub_seed_program", {"curl"},
+               {"HF_ENDPOINT=" + value_of("HF_ENDPOINT"), "HF_TOKEN=" + value_of("HF_TOKEN"),
+                "HF_SANDBOX_AGENT_URL=" + value_of("HF_SANDBOX_AGENT_URL"),
+                "HF_SANDBOX_AGENT_SHA256=" + value_of("HF_SANDBOX_AGENT_SHA256")});
+  CHECK(seed.finish() == 0);
+  CHECK(seed.text == "2\nhello\n");
+  hub.signal(SIGINT);
+  auto const code = hub.finish();
+  INFO(hub.text);
+  CHECK(code == 0);
+}
+
 TEST_CASE("the example runs to its end") {
   fake_hub hub;
   program example(hub, "hub_example_program", {}, {"DO_NOT_TRACK=1"});

@@ -94,9 +94,13 @@ struct fake_hub_options {
   int rate_limit = 0;
   std::chrono::seconds rate_window{2};
   std::chrono::milliseconds keep_alive{30'000};
+  /// Streams of a job that has ended go on with keep-alives.
+  bool endless_streams = false;
   std::chrono::milliseconds metrics_interval{1000};
   /// The jobs' agents behave like the official one: nothing beyond the common protocol.
   bool common_protocol = false;
+  /// Takes the header fields of any client, not only what the library sends.
+  bool any_client = false;
   /// Namespaces and an own root for every job; without, or where it cannot be had, the agent's port
   /// and paths are rewritten.
   bool isolate = true;

@@ -2,7 +2,7 @@
 
 #include <signal.h>
 
-#include <cstdlib>
+#include <charconv>
 #include <iostream>
 #include <map>
 #include <string>
@@ -17,12 +17,17 @@ using hf::testing_support::job_behaviour;
 
 constexpr char usage[] =
     R"(fake_hub [--port N] [--agent PATH] [--token T] [--user NAME] [--scheduling MS]
-         [--rate-limit N] [--no-isolation] [--quiet] [--fault ROUTE:WHAT[:TIMES]]... [--jobs HOW]
+         [--rate-limit N] [--any-client] [--no-isolation] [--quiet]
+         [--fault ROUTE:WHAT[:TIMES]]... [--jobs HOW]
 
 Plays the Hugging Face Hub and its Jobs proxy: really runs the jobs it is given, on this machine.
+Prints the variables that lead a program here; --agent defaults to $HF_SANDBOX_AGENT, --port to any
+free one. Whatever is not as the library should send it is refused, and listed at the end (Ctrl-C);
+--any-client takes the header fields of other clients, too.
   ROUTE  any whoami create inspect list cancel labels logs metrics hardware download telemetry proxy
   WHAT   a status (500), reset, lose (do it, then lose the answer)
   HOW    die, never-start, never-ready, slow: how every job behaves
+Exit status: 1 when there was something to list, 2 for wrong options.
 )";
 
 std::map<std::string, hub_route> const routes{
@@ -33,6 +38,13 @@ std::map<std::string, hub_route> const routes{
     {"metrics", hub_route::metrics},   {"hardware", hub_route::hardware},
     {"download", hub_route::download}, {"telemetry", hub_route::telemetry},
     {"proxy", hub_route::proxy}};
+
+/// A number from 0 to `most`; false for anything else.
+bool parse_number(std::string const& text, int most, int& number) {
+  auto const parsed = std::from_chars(text.data(), text.data() + text.size(), number);
+  return parsed.ec == std::errc() && parsed.ptr == text.data() + text.size() && number >= 0 &&
+         number <= most;
+}
 
 bool parse_fault(std::string const& text, hub_fault& fault) {
   auto const first = text.find(':');
@@ -46,13 +58,12 @@ bool parse_fault(std::string const& text, hub_fault& fault) {
     fault.what = hub_fault::kind::reset;
   else if (what == "lose")
     fault.what = hub_fault::kind::lose_answer;
-  else
-    fault.status = std::atoi(what.c_str());
+  else if (!parse_number(what, 599, fault.status) || fault.status < 200)
+    return false;
   if (fault.status == 429)
     fault.fields.add("Retry-After", "1");
-  if (second != std::string::npos)
-    fault.times = std::atoi(text.c_str() + second + 1);
-  return fault.status > 0;
+  return second == std::string::npos ||
+         parse_number(text.substr(second + 1), 1'000'000, fault.times);
 }
 
 bool parse_behaviour(std::string const& text, job_behaviour& how) {
@@ -82,18 +93,25 @@ int main(int argc, char** argv) {
     auto const value = [&]() -> std::string { return i + 1 < argc ? argv[++i] : ""; };
     hub_fault fault;
     bool good = true;
-    if (option == "--port")
-      options.port = static_cast<std::uint16_t>(std::atoi(value().c_str()));
+    int number = 0;
+    if (option == "--help") {
+      std::cout << usage;
+      return 0;
+    }
+    if (option == "--port" && (good = parse_number(value(), 65535, number)))
+      options.port = static_cast<std::uint16_t>(number);
     else if (option == "--agent")
       options.agent = value();
     else if (option == "--token")
       options.token = value();
     else if (option == "--user")
       options.user = value();
-    else if (option == "--scheduling")
-      options.scheduling = std::chrono::milliseconds(std::atoi(value().c_str()));
-    else if (option == "--rate-limit")
-      options.rate_limit = std::atoi(value().c_str());
+    else if (option == "--scheduling" && (good = parse_number(value(), 3'600'000, number)))
+      options.scheduling = std::chrono::milliseconds(number);
+    else if (option == "--rate-limit" && (good = parse_number(value(), 1'000'000, number)))
+      options.rate_limit = number;
+    else if (option == "--any-client")
+      options.any_client = true;
     else if (option == "--no-isolation")
       options.isolate = false;
     else if (option == "--quiet")
@@ -105,8 +123,8 @@ int main(int argc, char** argv) {
     else
       good = false;
     if (!good) {
-      std::cerr << usage;
-      return option == "--help" ? 0 : 2;
+      std::cerr << "fake_hub: wrong or unknown option: " << option << "\n\n" << usage;
+      return 2;
     }
   }
 

@@ -113,6 +113,8 @@ answer list_jobs(state& hub, request const& rq, std::string const& name_space) {
     bool fits = true;
     for (auto const& [key, value] : labels)
       fits = fits && j->labels.count(key) != 0 && j->labels.at(key) == value;
+    // The Hub need not repeat this in lists.
+    info.erase("environment");
     if (fits)
       all.push_back(std::move(info));
   }
@@ -136,7 +138,7 @@ answer create_job(state& hub, request const& rq, std::string const& name_space) 
   std::vector<std::string> flavors;
   for (auto const& item : hardware())
     flavors.push_back(item["name"].get<std::string>());
-  if (auto const bad = check_job(body, flavors); !bad.empty()) {
+  if (auto const bad = check_job(body, flavors, hub.options.any_client); !bad.empty()) {
     hub.violation(rq, bad);
     return failure(400, bad);
   }
@@ -172,7 +174,9 @@ answer label_job(state& hub, request const& rq, job& which) {
 /// Counts the request against the limit; the fields that tell the client, and whether it is over.
 std::pair<http::headers, bool> rate_limit(state& hub) {
   if (hub.options.rate_limit == 0)
-    return {{}, false};
+    return {{{"RateLimit", "\"api\";r=4999;t=280"},
+             {"RateLimit-Policy", "\"fixed window\";\"api\";q=5000;w=300"}},
+            false};
   std::lock_guard const lock(hub.mutex);
   auto const now = clock::now();
   if (now - hub.window_start >= hub.options.rate_window) {
@@ -197,8 +201,8 @@ std::pair<http::headers, bool> rate_limit(state& hub) {
 bool download(state& hub, connection& on, request const& rq) {
   static std::string const prefix = "/buckets/huggingface/sbx-server/resolve/";
   static std::string const redirected = "/cdn/sbx-server/";
-  hub.record(hub_route::download, rq, 200);
   if (rq.fields.contains("Authorization")) {
+    hub.record(hub_route::download, rq, 400);
     hub.violation(rq, "credentials with a public download");
     return respond_json(on, 400, {{"error", "credentials with a public download"}});
   }
@@ -210,6 +214,7 @@ bool download(state& hub, connection& on, request const& rq) {
     if (std::find(hub.bucket.begin(), hub.bucket.end(), name) != hub.bucket.end())
       bytes = hub.agent_bytes;
   }
+  hub.record(hub_route::download, rq, bytes.empty() ? 404 : first ? 302 : 200);
   if (bytes.empty())
     return respond_json(on, 404, {{"error", "Entry not found"}},
                         {{"X-Error-Code", "EntryNotFound"}});
@@ -263,7 +268,7 @@ bool answer_api(state& hub, connection& on, request& rq) {
       which = nullptr;
   }
   answer out;
-  auto bad = check_fields(rq, token);
+  auto bad = check_fields(rq, token, hub.options.any_client);
   if (bad.empty())
     bad = check_query(rq, what.route);
   auto const [limit_fields, over_limit] = rate_limit(hub);
@@ -276,7 +281,11 @@ bool answer_api(state& hub, connection& on, request& rq) {
     out = failure(400, bad);
   } else if (fault && fault->what == hub_fault::kind::answer) {
     hub.record(what.route, rq, fault->status);
-    return respond(on, fault->status, fault->body, fault->fields);
+    auto fields = fault->fields;
+    for (auto const& field : limit_fields)
+      if (!fields.contains(field.name))
+        fields.add(field.name, field.value);
+    return respond(on, fault->status, fault->body, fields);
   } else if (over_limit) {
     out = failure(429, "Too many requests");
   } else if (what.route == hub_route::unknown) {

@@ -127,11 +127,12 @@ bool respond_json(connection& on, int status, nlohmann::json const& body,
                   http::headers fields = {});
 
 /// What is wrong with the body of a job's start; empty: nothing.
-std::string check_job(nlohmann::json const& body, std::vector<std::string> const& flavors);
+std::string check_job(nlohmann::json const& body, std::vector<std::string> const& flavors,
+                      bool any_client);
 /// What is wrong with labels.
 std::string check_labels(nlohmann::json const& labels);
 /// What is wrong with an API request's fields.
-std::string check_fields(request const& rq, std::string const& token);
+std::string check_fields(request const& rq, std::string const& token, bool any_client);
 /// What is wrong with a usage event.
 std::string check_telemetry(request const& rq);
 /// The hardware list.

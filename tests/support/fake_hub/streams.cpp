@@ -27,6 +27,11 @@ bool write_event(connection& on, nlohmann::json const& event) {
       on, "data: " + event.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n\n");
 }
 
+/// Whether a job's stream ends now.
+bool stream_is_over(state const& hub, job const& which) {
+  return (which.finished && !hub.options.endless_streams) || hub.stopping;
+}
+
 struct usage {
   double cpu_seconds = 0;
   double memory = 0;
@@ -69,13 +74,13 @@ void stream_logs(state& hub, connection& on, std::shared_ptr<job> const& which,
       std::unique_lock lock(hub.mutex);
       if (!first)
         hub.changed.wait_for(lock, std::chrono::milliseconds(50), [&] {
-          return which->log.size() > next || which->finished || hub.stopping;
+          return which->log.size() > next || stream_is_over(hub, *which);
         });
       if (first && tail && which->log.size() > *tail)
         next = which->log.size() - *tail;
       lines.assign(which->log.begin() + static_cast<std::ptrdiff_t>(next), which->log.end());
       next = which->log.size();
-      finished = which->finished || hub.stopping;
+      finished = stream_is_over(hub, *which);
     }
     if (first && !write_chunk(on, ": connected\n\n"))
       return;
