@@ -86,6 +86,20 @@ TEST_CASE("a missing token says how to log in") {
   }
 }
 
+TEST_CASE("a missing explicit token says what was forbidden and what it stands for") {
+  try {
+    (void)hub::require_token(
+        "", made_environment({{"HF_TOKEN", "hf_a"}, {"HF_HUB_DISABLE_IMPLICIT_TOKEN", "1"}}));
+    FAIL("no error");
+  } catch (hf::error const& e) {
+    CHECK(e.kind() == hf::errc::unauthenticated);
+    for (char const* const part :
+         {"HF_HUB_DISABLE_IMPLICIT_TOKEN", " HF_TOKEN ", "hf auth login", "`token`"})
+      CHECK(std::string(e.what()).find(part) != std::string::npos);
+    CHECK(std::string(e.what()).find("hf_a") == std::string::npos);
+  }
+}
+
 TEST_CASE("a token that would break a header is refused without being shown") {
   try {
     (void)hub::find_token("hf_secret\r\nX-Evil: 1", made_environment({}));

@@ -1,3 +1,4 @@
+#include "hub/scripted.hpp"
 #include "support/fake_hub/setup.hpp"
 
 #include <hf/sandbox/hub/start_once.hpp>
@@ -10,29 +11,9 @@
 
 namespace hub = hf::hub;
 using hf::errc;
+using hf::testing_support::scripted;
 
 namespace {
-
-/// The Hub as a function: answers, or throws what a transport would.
-struct scripted {
-  std::function<hf::http::response(hf::http::request const&)> answer;
-  std::vector<std::string> calls;
-
-  void send(hf::http::request const& rq, hf::http::response_sink& sink) {
-    auto const path = rq.url.substr(rq.url.find("/api"));
-    calls.push_back(rq.method + " " + path);
-    auto const r = answer(rq);
-    if (sink.on_head({r.status, r.fields}) == hf::http::flow::more)
-      sink.on_data(std::as_bytes(std::span(r.body)));
-  }
-  [[nodiscard]] int count(std::string const& start) const {
-    int n = 0;
-    for (auto const& call : calls)
-      if (call.compare(0, start.size(), start) == 0)
-        ++n;
-    return n;
-  }
-};
 
 std::string const job_text =
     R"({"id":"abc","labels":{"hf-sandbox-op":"op1"},"status":{"stage":"SCHEDULING"}})";
@@ -241,6 +222,65 @@ TEST_CASE("reads are repeated after transient failures and not after others") {
   CHECK(tries == 1);
 }
 
+TEST_CASE("the Hub's rate limit is waited for only once it is used up") {
+  // Every answer names the window's rest; only 429 means that there is nothing left in it.
+  for (int const status : {500, 429}) {
+    int tries = 0;
+    scripted t{[&](hf::http::request const&) -> hf::http::response {
+                 if (++tries == 1)
+                   return {status, {{"RateLimit", R"("rest=api";r=4999;t=0.3)"}}, "{}"};
+                 return {200, {}, job_text};
+               },
+               {}};
+    auto const begin = std::chrono::steady_clock::now();
+    CHECK(quick_api().inspect(t, "alice", "abc").id == "abc");
+    CHECK(tries == 2);
+    if (status == 429)
+      CHECK(std::chrono::steady_clock::now() - begin >= std::chrono::milliseconds(300));
+  }
+  scripted t{[&](hf::http::request const&) -> hf::http::response {
+               return {503, {{"RateLimit", R"("api";r=4999;t=280)"}}, "{}"};
+             },
+             {}};
+  CHECK_THROWS_AS(quick_api(3).inspect(t, "alice", "abc"), hf::error);
+  CHECK(t.calls.size() == 3);
+}
+
+TEST_CASE("a transport's failure on the way to the Hub says so, without the token") {
+  scripted t{
+      [&](hf::http::request const&) -> hf::http::response { lose(errc::connect_failed, false); },
+      {}};
+  try {
+    (void)quick_api(2).inspect(t, "alice", "abc");
+    FAIL("no error");
+  } catch (hf::error const& e) {
+    CHECK(e.kind() == errc::connect_failed);
+    CHECK(e.hop() == hf::hop::hub);
+    CHECK(std::string(e.what()).find("look at job abc") != std::string::npos);
+  }
+}
+
+TEST_CASE("jobs are read with members that are null, absent, unknown or of another type") {
+  scripted t{[&](hf::http::request const&) -> hf::http::response {
+               return {200, {}, R"([{"id":"a","status":{"stage":"UPDATING","exposeUrls":null},
+                         "labels":null,"environment":null,"command":null,"owner":null,"new":[1]},
+                        {"id":"b","status":{"stage":"RUNNING","message":null},"environment":{"A":1},
+                         "createdAt":7,"labels":{"x":"y","z":null}},
+                        {"id":"c","status":{"stage":"SOMETHING_NEW"}}])"};
+             },
+             {}};
+  auto const all = quick_api().list(t, "alice", {}, {});
+  REQUIRE(all.size() == 3);
+  CHECK(all[0].expose_urls.empty());
+  CHECK(all[1].labels == std::map<std::string, std::string>{{"x", "y"}});
+  CHECK_FALSE(all[2].ended());
+  // UPDATING is a way of running.
+  auto const running = quick_api().list(t, "alice", {"RUNNING", "SCHEDULING"}, {});
+  REQUIRE(running.size() == 2);
+  CHECK(running[0].id == "a");
+  CHECK(running[0].running());
+}
+
 TEST_CASE("nothing is sent while HF_HUB_OFFLINE is on, or to an endpoint in clear") {
   scripted t{[&](hf::http::request const&) -> hf::http::response {
                return {200, {}, job_text};
@@ -258,6 +298,16 @@ TEST_CASE("nothing is sent while HF_HUB_OFFLINE is on, or to an endpoint in clea
   hub::settings offline;
   offline.env = hf::testing_support::made_environment({{"HF_HUB_OFFLINE", "1"}});
   CHECK(kind_of(offline) == errc::offline);
+  // Also where nobody has logged in: being offline is the reason.
+  try {
+    offline.env =
+        hf::testing_support::made_environment({{"HF_HUB_OFFLINE", "on"}, {"HOME", "/nonexistent"}});
+    (void)hub::jobs(hub::client(offline)).inspect(t, "alice", "abc");
+    FAIL("no error");
+  } catch (hf::error const& e) {
+    CHECK(e.kind() == errc::offline);
+    CHECK(std::string(e.what()).find("HF_HUB_OFFLINE") != std::string::npos);
+  }
   hub::settings clear;
   clear.endpoint = "http://hub.example";
   clear.env = hf::testing_support::made_environment({});

@@ -15,19 +15,22 @@
 
 namespace hf::hub {
 
-/// Seconds after which the Hub wants to be asked again: `Retry-After`, else the `t=` of a
-/// `RateLimit` field whose window is used up (`"api";r=0;t=55`); negative when it did not say.
-[[nodiscard]] inline double retry_after_seconds(http::headers const& fields) {
-  double const after = detail::retry_after_seconds(fields);
-  if (after >= 0)
+/// Seconds after which the Hub wants to be asked again: `Retry-After`, else, when the answer says
+/// that the window is used up (429), the `t=` of its `RateLimit` field (`"api";r=0;t=55`); negative
+/// when it did not say. The Hub sends that field with every answer, where it asks for nothing.
+[[nodiscard]] inline double retry_after_seconds(http::response const& answer) {
+  double const after = detail::retry_after_seconds(answer.fields);
+  if (after >= 0 || answer.status != 429)
     return after;
-  std::string const limit(fields.get("RateLimit"));
-  auto const at = limit.find("t=");
-  if (at == std::string::npos || (at != 0 && limit[at - 1] != ';' && limit[at - 1] != ' '))
-    return -1;
-  char* end = nullptr;
-  double const seconds = std::strtod(limit.c_str() + at + 2, &end);
-  return end == limit.c_str() + at + 2 || !(seconds >= 0) ? -1 : seconds;
+  std::string const limit(answer.fields.get("RateLimit"));
+  for (std::size_t at = 0; (at = limit.find("t=", at)) != std::string::npos; at += 2) {
+    if (at == 0 || (limit[at - 1] != ';' && limit[at - 1] != ' '))
+      continue;
+    char* end = nullptr;
+    double const seconds = std::strtod(limit.c_str() + at + 2, &end);
+    return end == limit.c_str() + at + 2 || !(seconds >= 0) ? -1 : seconds;
+  }
+  return -1;
 }
 
 /// The Hub's id for a request, for support questions; empty when it sent none.
@@ -87,7 +90,7 @@ template <class Json = nlohmann::json>
   details.http_status = answer.status;
   details.where = hop::hub;
   details.request_id = request_id(answer.fields);
-  details.retry_after_s = retry_after_seconds(answer.fields);
+  details.retry_after_s = retry_after_seconds(answer);
   details.may_have_reached_peer = true;
   errc code = detail::errc_of_status(answer.status);
   if (answer.status == 408 || answer.status == 429 || answer.status >= 500)

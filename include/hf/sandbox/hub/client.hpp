@@ -12,6 +12,7 @@
 #include <nlohmann/json.hpp>
 
 #include <chrono>
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <utility>
@@ -50,6 +51,8 @@ struct api_call {
   std::optional<std::chrono::steady_clock::time_point> deadline = {};
   /// Longest silence.
   std::chrono::milliseconds stall_timeout{60'000};
+  /// Largest answer that is taken, in bytes.
+  std::uint64_t limit = http::default_fetch_limit;
 };
 
 /// Speaks HTTP with the Hub: credentials, user agent, error mapping, repetition.
@@ -70,11 +73,17 @@ class basic_client {
   /// The token as it is now. `errc::unauthenticated` when there is none.
   [[nodiscard]] std::string token() const { return require_token(settings_.token, settings_.env); }
 
-  /// The request for a call, with credentials. Throws `errc::offline`, `errc::unauthenticated`, and
-  /// `errc::protocol_error` for a URL that leaves the Hub's origin.
-  [[nodiscard]] http::request prepare(api_call const& call, std::string const& token) const {
+  /// Throws `errc::offline` while `HF_HUB_OFFLINE` forbids what is to be done.
+  void require_online(std::string const& doing) const {
     if (is_offline(settings_.env))
-      throw error(errc::offline, "cannot " + call.doing + ": HF_HUB_OFFLINE is set");
+      throw error(errc::offline, "cannot " + doing + ": HF_HUB_OFFLINE is set",
+                  {.where = hop::hub});
+  }
+
+  /// The request for a call, with credentials. Throws `errc::offline`, and `errc::protocol_error`
+  /// for a URL that leaves the Hub's origin.
+  [[nodiscard]] http::request prepare(api_call const& call, std::string const& token) const {
+    require_online(call.doing);
     http::request rq;
     rq.method = call.method;
     auto const base = endpoint();
@@ -83,7 +92,8 @@ class basic_client {
     } else {
       rq.url = call.target;
       if (http::parse_url(rq.url).origin() != http::parse_url(base).origin())
-        throw error(errc::protocol_error, "the Hugging Face Hub names a continuation elsewhere");
+        throw error(errc::protocol_error, "the Hugging Face Hub names a continuation elsewhere",
+                    {.where = hop::hub});
     }
     require_safe_scheme(base);
     rq.fields.add("Authorization", "Bearer " + token);
@@ -104,19 +114,30 @@ class basic_client {
 
   /// Performs a call; any status but 2xx is an error.
   http::response perform(http::transport_ref through, api_call const& call) const {
+    require_online(call.doing);
     retry_loop tries(settings_.retries, call.deadline);
     for (;;) {
       auto const secret = token();
+      auto const rq = prepare(call, secret);
       try {
-        auto answer = http::fetch(through, prepare(call, secret));
+        auto answer = http::fetch(through, rq, call.limit);
         if (answer.status >= 200 && answer.status < 300)
           return answer;
         throw answer_error<Json>(call.doing, answer, secret);
       } catch (error const& failure) {
         if (!call.repeatable || !is_transient(failure) || !tries.wait(failure, call.stop))
-          throw;
+          rethrow(call.doing, failure);
       }
     }
+  }
+
+  /// Throws the failure that is being handled; a transport's as one of the way to the Hub.
+  [[noreturn]] static void rethrow(std::string const& doing, error const& failure) {
+    if (failure.hop() != hop::client)
+      throw;
+    auto details = failure.details();
+    details.where = hop::hub;
+    throw error(failure.kind(), "cannot " + doing + ": " + failure.what(), std::move(details));
   }
 
   /// Performs a call whose answer is JSON. `errc::protocol_error` when it is not.

@@ -79,9 +79,10 @@ template <class = void>
   if (auto token = find_token(explicit_token, env))
     return *std::move(token);
   if (is_on(env, "HF_HUB_DISABLE_IMPLICIT_TOKEN"))
-    throw error(errc::unauthenticated,
-                "no Hugging Face token: HF_HUB_DISABLE_IMPLICIT_TOKEN allows only the `token` "
-                "option, which is empty");
+    throw error(
+        errc::unauthenticated,
+        "no Hugging Face token: HF_HUB_DISABLE_IMPLICIT_TOKEN is set, so that neither "
+        "HF_TOKEN nor the login of `hf auth login` counts, and the option `token` is empty");
   throw error(errc::unauthenticated,
               "no Hugging Face token: log in with `hf auth login`, or set HF_TOKEN (looked at "
               "HF_TOKEN, HUGGING_FACE_HUB_TOKEN and " +

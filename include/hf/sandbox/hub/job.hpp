@@ -139,7 +139,8 @@ template <class Json>
   job.initiator = d::party(from, "initiator");
   if (job.id.empty() || job.stage.empty())
     throw error(errc::protocol_error,
-                "the Hugging Face Hub answered with a job that has no id or no stage");
+                "the Hugging Face Hub answered with a job that has no id or no stage",
+                {.where = hop::hub, .may_have_reached_peer = true});
   return job;
 }
 

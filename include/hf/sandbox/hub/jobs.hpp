@@ -11,6 +11,7 @@
 #include <nlohmann/json.hpp>
 
 #include <chrono>
+#include <cstdint>
 #include <map>
 #include <optional>
 #include <string>
@@ -55,7 +56,8 @@ class basic_jobs {
         through, repeatable("find out whose token this is", "GET", "/api/whoami-v2", limits));
     identity out{job_detail::text(answer, "name"), job_detail::text(answer, "id")};
     if (out.name.empty())
-      throw error(errc::protocol_error, "the Hugging Face Hub does not say whose token this is");
+      throw error(errc::protocol_error, "the Hugging Face Hub does not say whose token this is",
+                  {.where = hop::hub, .may_have_reached_peer = true});
     return out;
   }
 
@@ -96,12 +98,15 @@ class basic_jobs {
     std::vector<job_info> out;
     for (int page = 0; !target.empty(); ++page) {
       if (page == max_pages)
-        throw error(errc::protocol_error, "the Hugging Face Hub's list of jobs does not end");
-      auto const call = repeatable("list jobs", "GET", target, limits);
+        throw error(errc::protocol_error, "the Hugging Face Hub's list of jobs does not end",
+                    {.where = hop::hub, .may_have_reached_peer = true});
+      auto call = repeatable("list jobs", "GET", target, limits);
+      call.limit = list_limit;
       auto const answer = client_.perform(through, call);
       auto const body = basic_client<Json>::parse_json(call.doing, answer);
       if (!body.is_array())
-        throw error(errc::protocol_error, "the Hugging Face Hub's list of jobs is not a list");
+        throw error(errc::protocol_error, "the Hugging Face Hub's list of jobs is not a list",
+                    {.where = hop::hub, .may_have_reached_peer = true});
       for (auto const& item : body) {
         auto job = parse_job(item);
         if (matches(job, stages, labels))
@@ -167,6 +172,8 @@ class basic_jobs {
 
  private:
   static constexpr int max_pages = 1000;
+  /// A page may hold a hundred jobs whose agents travel in their arguments.
+  static constexpr std::uint64_t list_limit = std::uint64_t{256} << 20;
 
   [[nodiscard]] static std::string jobs_path(std::string const& name_space) {
     return "/api/jobs/" + http::encode_component(name_space);
@@ -186,8 +193,9 @@ class basic_jobs {
   [[nodiscard]] static bool matches(job_info const& job, std::vector<std::string> const& stages,
                                     std::map<std::string, std::string> const& labels) {
     bool stage_fits = stages.empty();
+    // The Hub's filter has no word for UPDATING, which is a way of running.
     for (auto const& stage : stages)
-      stage_fits = stage_fits || job.stage == stage;
+      stage_fits = stage_fits || job.stage == stage || (stage == "RUNNING" && job.running());
     for (auto const& [key, value] : labels) {
       auto const it = job.labels.find(key);
       if (it == job.labels.end() || it->second != value)

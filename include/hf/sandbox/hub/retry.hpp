@@ -5,6 +5,7 @@
 #include <hf/sandbox/detail/sleep.hpp>
 #include <hf/sandbox/error.hpp>
 
+#include <algorithm>
 #include <chrono>
 #include <optional>
 
@@ -39,6 +40,16 @@ struct retry_policy {
     default:
       return false;
   }
+}
+
+/// The pause before asking again: the usual one, or longer when the failure names a time.
+[[nodiscard]] inline std::chrono::milliseconds pause_after(error const& failure,
+                                                           std::chrono::milliseconds usual,
+                                                           retry_policy const& policy) {
+  auto const asked = std::chrono::duration<double>(failure.details().retry_after_s);
+  auto const most = std::chrono::duration<double>(policy.longest_asked);
+  return (std::max)(usual,
+                    std::chrono::duration_cast<std::chrono::milliseconds>((std::min)(asked, most)));
 }
 
 /// Counts the tries of one call and waits between them.

@@ -102,7 +102,8 @@ template <class = void>
     if (!is_own_proxy_url(url, job.id))
       throw error(errc::protocol_error,
                   "the Hub lists a proxy for job " + job.id +
-                      " that is not https or not the job's own host; nothing was sent there");
+                      " that is not https or not the job's own host; nothing was sent there",
+                  {.where = hop::hub, .may_have_reached_peer = true});
     return url;
   }
   if (hub_endpoint == "https://huggingface.co")

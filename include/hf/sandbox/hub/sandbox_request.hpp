@@ -10,6 +10,7 @@
 #include <hf/sandbox/options.hpp>
 #include <hf/sandbox/wire/routes.hpp>
 
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <map>
@@ -27,11 +28,18 @@ inline constexpr char const* default_flavor = "cpu-basic";
 /// Longest life of a sandbox that names none.
 inline constexpr std::chrono::seconds default_timeout = std::chrono::hours(24);
 
-/// Variables that belong to the agent: the launcher's values win over the user's.
-inline constexpr std::array<std::string_view, 6> reserved_variables{
-    "SBX_PORT", "SBX_TOKEN", "SBX_IDLE_TIMEOUT", "SBX_HOST_MODE", "SBX_CAPACITY", "SBX_MAX_HOSTS"};
+/// Variables that belong to the agent: the launcher's values win over the user's. (`SBX_SOCKET`
+/// would make our agent listen where the Jobs proxy cannot reach it.)
+inline constexpr std::array<std::string_view, 7> reserved_variables{
+    "SBX_PORT",     "SBX_TOKEN",     "SBX_IDLE_TIMEOUT", "SBX_HOST_MODE",
+    "SBX_CAPACITY", "SBX_MAX_HOSTS", "SBX_SOCKET"};
 
 namespace sandbox_request_detail {
+
+[[nodiscard]] inline bool is_reserved_variable(std::string_view name) noexcept {
+  return std::find(reserved_variables.begin(), reserved_variables.end(), name) !=
+         reserved_variables.end();
+}
 
 template <class Variables>
 Variables checked_variables(Variables variables, char const* field) {
@@ -42,8 +50,7 @@ Variables checked_variables(Variables variables, char const* field) {
                   std::string(field) +
                       ": a name that is empty or has '=' or NUL, or a value with "
                       "NUL, cannot be an environment variable");
-  for (auto const name : reserved_variables)
-    variables.erase(std::string(name));
+  std::erase_if(variables, [](auto const& v) { return is_reserved_variable(v.first); });
   return variables;
 }
 
@@ -80,7 +87,7 @@ void check_launch_options(Options const& options) {
                   "labels: keys that begin with 'hf-sandbox' are reserved: " + key);
   check_labels(options.labels);
   for (auto const& [name, value] : options.secrets)
-    if (options.env.count(name) != 0)
+    if (options.env.count(name) != 0 && !sandbox_request_detail::is_reserved_variable(name))
       throw error(errc::invalid_argument, "env and secrets both have " + name);
   sandbox_request_detail::check_volumes(options.volumes);
 }
