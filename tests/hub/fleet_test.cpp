@@ -2,16 +2,21 @@
 #include "support/fake_hub/setup.hpp"
 #include "support/kind_of.hpp"
 
+#include <hf/sandbox/aliases.hpp>
 #include <hf/sandbox/launchers/hf_jobs.hpp>
 #include <hf/sandbox/transports/curl.hpp>
 
 #include <catch2/catch_test_macros.hpp>
+#include <catch2/generators/catch_generators.hpp>
 
 #include <algorithm>
 #include <chrono>
+#include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 using namespace std::chrono_literals;
@@ -90,6 +95,70 @@ TEST_CASE("a sandbox of the official client is found, reached and ended by ours"
   CHECK(eventually([&] { return hub.live_jobs() == 1; }));
   CHECK(launcher.inspect(transport, id).phase == hf::phase::ended);
   CHECK_FALSE(launcher.inspect(transport, id).endpoint);
+  CHECK(hub.violations() == std::vector<std::string>());
+}
+
+TEST_CASE("a job that another client starts by HTTP is a sandbox for ours, and ours for it") {
+  fake_hub hub({.any_client = true});
+  if (!hub.isolated())
+    SKIP("the official bootstrap has a fixed path, which needs a root of its own");
+  hf::curl_transport transport;
+  auto const call = [&](char const* method, std::string const& target,
+                        std::optional<nlohmann::json> const& body = {}) {
+    hf::http::request rq;
+    rq.method = method;
+    rq.url = hub.url() + target;
+    rq.fields.add("User-Agent", "unknown/None; hf_hub/1.31.0; python/3.12.1; httpx/0.28.1");
+    rq.fields.add("X-Amzn-Trace-Id", "11111111-2222-3333-4444-555555555555");
+    rq.fields.add("Authorization", "Bearer " + hub.token());
+    if (body) {
+      rq.fields.add("Content-Type", "application/json");
+      rq.body = body->dump();
+    } else if (rq.method == "POST") {
+      rq.body = std::string();
+    }
+    auto const answer = hf::http::fetch(transport, rq);
+    CHECK(answer.status == 200);
+    return nlohmann::json::parse(answer.body);
+  };
+  CHECK(call("GET", "/api/whoami-v2")["name"] == "alice");
+  auto body = official_job(hub, hf::detail::random_hex(16), "dedicated");
+  body["expose"]["portsPublic"] = nlohmann::json::array();
+  std::string const theirs = call("POST", "/api/jobs/alice", body)["id"];
+  REQUIRE(eventually([&] { return hub.job(theirs).stage == "RUNNING"; }));
+  auto const client = std::make_shared<hf::client>(hf::hf_jobs_launcher(options_for(hub)));
+  REQUIRE(hf::sandbox::list(client).size() == 1);
+  {
+    auto box = hf::sandbox::connect(client, theirs);
+    // Its agent may still be starting.
+    CHECK(eventually([&] {
+      try {
+        return box.exec({"echo", "hello"}).out == "hello\n";
+      } catch (hf::error const&) {
+        return false;
+      }
+    }));
+    box.terminate();
+  }
+  CHECK(hub.wait_for_no_jobs(long_enough));
+
+  // What the official client looks at before it connects, and at the end of it.
+  auto mine = hf::sandbox::create(client);
+  auto const job = call("GET", "/api/jobs/alice/" + mine.id());
+  CHECK(job["labels"]["hf-sandbox"] == "1");
+  CHECK(job["labels"]["hf-sandbox-mode"] == "dedicated");
+  CHECK(job["status"]["stage"] == "RUNNING");
+  std::string const nonce = job["labels"]["hf-sandbox-nonce"];
+  CHECK(mine.headers().get("X-Sandbox-Token") == hf::hub::agent_token(hub.token(), nonce));
+  std::string const url = job["status"]["exposeUrls"][0];
+  CHECK(url.find("--49983.") != std::string::npos);
+  CHECK(mine.url_for(80).find(url + "/v1/proxy/80") == 0);
+  auto const all =
+      call("GET", "/api/jobs/alice?stage=RUNNING&stage=SCHEDULING&label=hf-sandbox%3D1");
+  REQUIRE(all.size() == 1);
+  CHECK(all[0]["id"] == mine.id());
+  call("POST", "/api/jobs/alice/" + mine.id() + "/cancel");
+  CHECK(hub.wait_for_no_jobs(long_enough));
   CHECK(hub.violations() == std::vector<std::string>());
 }
 
@@ -190,6 +259,91 @@ TEST_CASE("logs, followed logs and metrics of a running job") {
   CHECK(hub.violations() == std::vector<std::string>());
 }
 
+namespace {
+
+/// The Jobs API of a double, and a job that runs this script.
+struct running_script {
+  fake_hub hub;
+  hf::curl_transport transport;
+  hf::hub::jobs api;
+  std::string id;
+
+  running_script(fake_hub_options how, std::string const& script)
+      : hub(std::move(how)), api(hf::hub::client(settings())) {
+    auto body = official_job(hub, hf::detail::random_hex(16), "dedicated");
+    body["command"] = {"/bin/sh", "-c", script};
+    id = hub.start_job(body);
+  }
+  [[nodiscard]] hf::hub::settings settings() const {
+    auto const how = options_for(hub);
+    return {how.token, how.endpoint, how.retries, how.tls, how.env};
+  }
+};
+
+}  // namespace
+
+TEST_CASE("the tail of a log ends while the job goes on, whatever keeps the stream open") {
+  bool const chatty = GENERATE(false, true);
+  INFO("the job never stops printing: " << chatty);
+  running_script job({.keep_alive = 50ms},
+                     std::string("for i in 1 2 3; do echo line $i; done; ") +
+                         (chatty ? "while :; do echo more; sleep 0.02; done" : "sleep 600"));
+  REQUIRE(eventually([&] { return job.hub.job(job.id).log.size() >= 4; }));
+  hf::hub::call_limits limits;
+  limits.deadline = std::chrono::steady_clock::now() + 60s;
+  auto const lines =
+      hf::hub::log_tail(job.api, job.transport, "alice", job.id, 2, limits, {.quiet = 300ms});
+  CHECK(std::chrono::steady_clock::now() < *limits.deadline);
+  if (chatty)
+    CHECK(lines == std::vector<std::string>{"more", "more"});
+  else
+    CHECK(lines == std::vector<std::string>{"line 2", "line 3"});
+}
+
+TEST_CASE("following a log ends with the job, also when the stream does not") {
+  running_script job({.keep_alive = 50ms, .endless_streams = true},
+                     "echo first; sleep 1; echo last");
+  REQUIRE(eventually([&] { return job.hub.job(job.id).log.size() >= 2; }));
+  hf::hub::call_limits limits;
+  limits.deadline = std::chrono::steady_clock::now() + 60s;
+  std::vector<std::string> lines;
+  hf::hub::follow_logs(job.api, job.transport, "alice", job.id,
+                       [&](std::string const& line) {
+                         lines.push_back(line);
+                         return true;
+                       },
+                       limits, {.quiet = 300ms, .look = 300ms});
+  CHECK(std::chrono::steady_clock::now() < *limits.deadline);
+  CHECK(lines == std::vector<std::string>{"first", "last"});
+}
+
+TEST_CASE("what the reader of a stream throws ends it, also when it looks like a broken one") {
+  running_script job({}, "echo first; echo second; sleep 600");
+  REQUIRE(eventually([&] { return job.hub.job(job.id).log.size() >= 3; }));
+  int lines = 0;
+  try {
+    hf::hub::follow_logs(job.api, job.transport, "alice", job.id, [&](std::string const&) -> bool {
+      ++lines;
+      throw hf::launch_error(errc::connection_lost, "mine", "", "");
+    });
+    FAIL("no error");
+  } catch (hf::launch_error const& e) {
+    CHECK(std::string(e.what()) == "mine");
+  }
+  CHECK(lines == 1);
+}
+
+TEST_CASE("a Hub that fails for a while does not end the metrics") {
+  running_script job({.metrics_interval = 50ms}, "sleep 600");
+  REQUIRE(eventually([&] { return job.hub.job(job.id).stage == "RUNNING"; }));
+  job.hub.add_fault({.where = hub_route::metrics, .status = 503});
+  job.hub.add_fault({.where = hub_route::metrics, .what = hub_fault::kind::reset});
+  int samples = 0;
+  hf::hub::follow_metrics(job.api, job.transport, "alice", job.id,
+                          [&](hf::hub::job_metrics const&) { return ++samples < 2; });
+  CHECK(samples == 2);
+}
+
 TEST_CASE("hardware and identity come from the Hub") {
   fake_hub hub;
   hf::curl_transport transport;
@@ -263,6 +417,32 @@ TEST_CASE("usage events say what is documented, and are off by each switch") {
   }
   CHECK(hub.violations() == std::vector<std::string>());
   CHECK(hub.wait_for_no_jobs(long_enough));
+}
+
+TEST_CASE("each switch alone forbids usage events") {
+  using hf::testing_support::made_environment;
+  CHECK(hf::hub::telemetry_allowed(made_environment({{"DO_NOT_TRACK", "0"}})));
+  for (char const* const name :
+       {"HF_HUB_DISABLE_TELEMETRY", "DO_NOT_TRACK", "DISABLE_TELEMETRY", "HF_HUB_OFFLINE"})
+    for (char const* const yes : {"1", "true", "Yes", "ON"})
+      CHECK_FALSE(hf::hub::telemetry_allowed(made_environment({{name, yes}})));
+}
+
+TEST_CASE("all launchers together hold a program's end by one second at most") {
+  struct hanging {
+    void send(hf::http::request const& rq, hf::http::response_sink&) {
+      auto const limit = std::chrono::steady_clock::now() + 30s;
+      while (std::chrono::steady_clock::now() < limit && !rq.stop.stop_requested())
+        std::this_thread::sleep_for(1ms);
+    }
+  } transport;
+  auto const begin = std::chrono::steady_clock::now();
+  for (int i = 0; i < 20; ++i) {
+    hf::hub::telemetry_sender sender;
+    sender.send(transport, "https://hub.example", {}, {"terminate", "x"});
+    sender.flush_at_exit();
+  }
+  CHECK(std::chrono::steady_clock::now() - begin < 10s);
 }
 
 TEST_CASE("usage events that are not answered delay neither calls nor the end by much") {

@@ -14,7 +14,7 @@ namespace hf::hub {
 class sse_decoder {
  public:
   /// Longest line that is accepted.
-  static constexpr std::size_t max_line = std::size_t{1} << 20;
+  static constexpr std::size_t max_line = std::size_t{16} << 20;
 
   /// Takes the next bytes; calls `on_data(std::string_view)` for each complete event, which returns
   /// false to end. Returns false once it did. Throws `errc::too_large` for an endless line.
@@ -24,7 +24,7 @@ class sse_decoder {
       auto const end = bytes.find_first_of("\r\n");
       line_.append(bytes.substr(0, end));
       if (line_.size() > max_line)
-        throw error(errc::too_large, "an event of the Hugging Face Hub is larger than 1 MiB");
+        throw error(errc::too_large, "an event of the Hugging Face Hub is larger than 16 MiB");
       if (end == std::string_view::npos)
         return true;
       bytes.remove_prefix(end + 1);

@@ -7,6 +7,8 @@
 #include <hf/sandbox/http/transport_ref.hpp>
 #include <hf/sandbox/hub/credentials.hpp>
 
+#include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <cstddef>
@@ -105,19 +107,44 @@ class telemetry_sender {
     }
   }
 
-  /// Waits at most 1 s until what is queued has been sent.
-  void flush() noexcept {
+  /// Waits at most 1 s for what is queued, then drops the rest; later events are dropped too.
+  void finish() noexcept { finish_within(longest); }
+
+  /// For exit handlers: waits until what is queued has been sent, at most 1 s for all the program's
+  /// senders together. Once that is used up, events are dropped, and no thread goes on while the
+  /// libraries under it are taken down.
+  void flush_at_exit() noexcept {
+    static std::atomic<milliseconds::rep> left{longest.count()};
+    auto const begin = clock::now();
+    bool const idle = wait_until_idle(milliseconds((std::max)(left.load(), milliseconds::rep{0})));
+    left -= std::chrono::duration_cast<milliseconds>(clock::now() - begin).count();
+    if (!idle)
+      finish_within(milliseconds(0));
+  }
+
+ private:
+  using clock = std::chrono::steady_clock;
+  using milliseconds = std::chrono::milliseconds;
+
+  static constexpr milliseconds longest{1000};
+
+  struct item {
+    http::transport_ref through;
+    http::request rq;
+  };
+
+  /// False when it took too long.
+  bool wait_until_idle(milliseconds time) noexcept {
     try {
       std::unique_lock lock(mutex_);
-      idle_.wait_for(lock, longest, [&] { return !running_; });
+      return idle_.wait_for(lock, time, [&] { return !running_; });
     } catch (...) {
-      // Usage events are not worth an error.
+      return false;
     }
   }
 
-  /// Waits at most 1 s for what is queued, then drops the rest; later events are dropped too.
-  void finish() noexcept {
-    flush();
+  void finish_within(milliseconds time) noexcept {
+    (void)wait_until_idle(time);
     try {
       {
         std::unique_lock lock(mutex_);
@@ -133,14 +160,6 @@ class telemetry_sender {
       // As above.
     }
   }
-
- private:
-  static constexpr std::chrono::milliseconds longest{1000};
-
-  struct item {
-    http::transport_ref through;
-    Request rq;
-  };
 
   void work() noexcept {
     for (;;) {

@@ -16,10 +16,12 @@
 
 #include <chrono>
 #include <concepts>
+#include <condition_variable>
 #include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -56,10 +58,14 @@ class hf_jobs_launcher {
     auto const at = locate(through, id);
     auto const job = state_->api.inspect(through, at.name_space, at.job);
     require_dedicated(job);
-    return describe(job, id);
+    auto out = describe(job, id);
+    if (!job.ended())
+      out.endpoint = hub::agent_endpoint(job, state_->api.hub_client());
+    return out;
   }
 
-  /// The dedicated sandboxes of the namespace that have not ended and carry all the labels.
+  /// The dedicated sandboxes of the namespace that have not ended and carry all the labels. One
+  /// whose listed URL must not be trusted with tokens has no endpoint, and says so in its message.
   template <transport T>
   std::vector<instance> list(T& through, label_filter const& filter) {
     auto labels = filter;
@@ -69,8 +75,17 @@ class hf_jobs_launcher {
     auto const name_space = own.empty() ? default_namespace(through) : own;
     std::vector<instance> out;
     for (auto const& job : state_->api.list(through, name_space, {"RUNNING", "SCHEDULING"}, labels))
-      if (!job.label(hub::nonce_label).empty())
-        out.push_back(describe(job, own.empty() ? job.id : own + "/" + job.id));
+      if (!job.label(hub::nonce_label).empty()) {
+        auto machine = describe(job, own.empty() ? job.id : own + "/" + job.id);
+        try {
+          machine.endpoint = hub::agent_endpoint(job, state_->api.hub_client());
+        } catch (error const& untrusted) {
+          if (untrusted.kind() != errc::protocol_error)
+            throw;
+          machine.message += std::string("; ") + untrusted.what();
+        }
+        out.push_back(std::move(machine));
+      }
     return out;
   }
 
@@ -85,7 +100,8 @@ class hf_jobs_launcher {
     stop_job(through, id, reason);
   }
 
-  /// The last 100 lines that the job printed. Takes up to 5 s while the job runs.
+  /// The last 100 lines that the job printed. While the job runs it takes 5 s without a new line to
+  /// see their end, 10 s when it never stops printing.
   template <transport T>
   std::string logs(T& through, std::string const& id) {
     auto const at = locate(through, id);
@@ -166,8 +182,9 @@ class hf_jobs_launcher {
     hf_jobs_options options;
     hub::jobs api;
     std::mutex mutex;
-    /// By the token's digest.
-    std::map<std::string, hub::identity> identities;
+    /// By the token's digest; nothing while somebody is asking.
+    std::map<std::string, std::optional<hub::identity>> identities;
+    std::condition_variable identified;
     /// Of the sandboxes that were launched here, by job id.
     std::map<std::string, session> sessions;
     hub::telemetry_sender<> telemetry;
@@ -179,15 +196,41 @@ class hf_jobs_launcher {
 
   template <transport T>
   [[nodiscard]] hub::identity identify(T& through, hub::call_limits const& limits = {}) {
+    state_->api.hub_client().require_online("find out whose token this is");
     auto const key = detail::sha256_hex(state_->api.hub_client().token());
+    auto& all = state_->identities;
     {
-      std::lock_guard const lock(state_->mutex);
-      if (auto const it = state_->identities.find(key); it != state_->identities.end())
-        return it->second;
+      // Many sandboxes started at once ask the strictly limited route once.
+      std::unique_lock lock(state_->mutex);
+      for (auto it = all.find(key); it != all.end(); it = all.find(key)) {
+        if (it->second)
+          return *it->second;
+        state_->identified.wait_for(lock, std::chrono::milliseconds(50));
+        if (limits.stop.stop_requested())
+          throw error(errc::cancelled, "finding out whose token this is was cancelled");
+        if (limits.deadline && clock::now() >= *limits.deadline)
+          throw error(errc::request_timed_out,
+                      "the Hugging Face Hub does not say whose token this is", {.where = hop::hub});
+      }
+      all[key] = std::nullopt;
     }
-    auto const found = state_->api.who_am_i(through, limits);
-    std::lock_guard const lock(state_->mutex);
-    return state_->identities[key] = found;
+    std::optional<hub::identity> found;
+    auto const settle = [&] {
+      std::lock_guard const lock(state_->mutex);
+      if (found)
+        all[key] = found;
+      else
+        all.erase(key);
+      state_->identified.notify_all();
+    };
+    try {
+      found = state_->api.who_am_i(through, limits);
+    } catch (...) {
+      settle();
+      throw;
+    }
+    settle();
+    return *std::move(found);
   }
 
   template <transport T>
@@ -207,7 +250,7 @@ class hf_jobs_launcher {
 
   static void require_dedicated(hub::job_info const& job) {
     if (job.label(hub::sandbox_label) != "1" || job.label(hub::nonce_label).empty())
-      throw error(errc::not_found, "job " + job.id + " is not a sandbox");
+      throw error(errc::not_found, "job " + job.id + " is not a sandbox", {.where = hop::hub});
     if (job.label(hub::mode_label) == "pool")
       throw error(errc::unsupported,
                   "job " + job.id +
@@ -215,15 +258,14 @@ class hf_jobs_launcher {
                       "'<host>.<local id>'; connecting to those is not supported yet");
   }
 
+  /// All but the endpoint.
   template <class Job>
-  [[nodiscard]] instance describe(Job const& job, std::string const& id) const {
+  [[nodiscard]] static instance describe(Job const& job, std::string const& id) {
     instance out;
     out.id = id;
     out.labels = job.labels;
     out.message = job.message.empty() ? job.stage : job.stage + ": " + job.message;
     out.phase = job.ended() ? phase::ended : job.running() ? phase::running : phase::starting;
-    if (!job.ended())
-      out.endpoint = hub::agent_endpoint(job, state_->api.hub_client());
     return out;
   }
 
@@ -248,14 +290,17 @@ class hf_jobs_launcher {
     hub::call_limits const limits{options.stop, deadline};
     hub::check_launch_options(options);
     auto const agent = source();
+    hub.require_online("start a sandbox");
     auto const token = hub.token();
     auto request = hub::make_sandbox_request(options, agent, hub.endpoint(), token);
 
     auto name_space = options.name_space.empty() ? state_->options.name_space : options.name_space;
     bool const named = !name_space.empty();
     if (!named)
-      name_space = default_namespace(through, limits);
-    detail::hf_jobs_start start(state_->api, through, name_space, token, options.on_progress);
+      name_space = detail::hf_jobs_start<nlohmann::json>::within_start_timeout(
+          limits, [&] { return default_namespace(through, limits); });
+    detail::hf_jobs_start<nlohmann::json> start(state_->api, through, name_space, token,
+                                                options.on_progress);
     auto ready =
         start.run(std::move(request), limits,
                   agent.what() == agent_source::kind::official ? wire::protocol_version : 2);
@@ -322,7 +367,7 @@ class hf_jobs_launcher {
                                                                                      : "atexit"));
       // Exit handlers are the last chance: the launcher itself may never be destroyed.
       if (reason == end_reason::atexit)
-        state_->telemetry.flush();
+        state_->telemetry.flush_at_exit();
     } catch (...) {
       // As above.
     }

@@ -31,6 +31,7 @@ class hf_jobs_start {
                 std::string name_space, std::string hf_token,
                 std::function<void(std::string const&)> on_progress)
       : api_(api),
+        once_(without_repetition(api)),
         through_(through),
         name_space_(std::move(name_space)),
         hf_token_(std::move(hf_token)),
@@ -40,22 +41,16 @@ class hf_jobs_start {
   [[nodiscard]] instance run(hub::sandbox_request request, hub::call_limits const& limits,
                              int minimum_protocol) {
     nonce_ = request.nonce;
-    hub::started_job started;
-    try {
-      started = hub::start_once(api_, through_, name_space_, request.job, limits);
-    } catch (error const& failure) {
-      if (failure.kind() == errc::request_timed_out && expired(limits))
-        throw launch_error(
-            errc::start_timed_out,
-            std::string("the job was not accepted within start_timeout: ") + failure.what(),
-            "start", {}, failure.details());
-      throw;
-    }
+    agent_token_ = hub::agent_token(hf_token_, nonce_);
+    auto started = within_start_timeout(
+        limits, [&] { return hub::start_once(api_, through_, name_space_, request.job, limits); });
+    // A create answer may leave the labels out.
+    started.job.labels.insert(request.job.labels.begin(), request.job.labels.end());
     job_id_ = started.job.id;
     stage_ = started.job.stage;
     try {
       progress("job " + started.job.id + " was accepted");
-      auto ready = wait(std::move(started.job), limits, minimum_protocol);
+      auto ready = wait(started.job, limits, minimum_protocol);
       if (started.ambiguous)
         (void)hub::cancel_operation(api_, through_, name_space_, request.operation, ready.id);
       return ready;
@@ -67,16 +62,40 @@ class hf_jobs_start {
     }
   }
 
+  /// What comes before the job's acceptance; runs out of time as `start_timed_out`.
+  template <class Step>
+  static auto within_start_timeout(hub::call_limits const& limits, Step&& step)
+      -> decltype(step()) {
+    try {
+      return step();
+    } catch (error const& failure) {
+      if (failure.kind() != errc::request_timed_out || !expired(limits))
+        throw;
+      throw launch_error(
+          errc::start_timed_out,
+          std::string("the job was not accepted within start_timeout: ") + failure.what(), "start",
+          {}, failure.details());
+    }
+  }
+
  private:
   using clock = std::chrono::steady_clock;
   using milliseconds = std::chrono::milliseconds;
 
+  static constexpr milliseconds first_pause{100};
   static constexpr milliseconds look_interval{2000};
   static constexpr milliseconds probe_timeout{5000};
 
   void progress(std::string const& line) const {
     if (on_progress_)
       on_progress_(line);
+  }
+
+  /// The same API, for looks that are repeated anyway.
+  [[nodiscard]] static hub::basic_jobs<Json> without_repetition(hub::basic_jobs<Json> const& api) {
+    auto how = api.hub_client().settings();
+    how.retries.attempts = 1;
+    return hub::basic_jobs<Json>(hub::basic_client<Json>(std::move(how)));
   }
 
   [[nodiscard]] static bool expired(hub::call_limits const& limits) {
@@ -86,17 +105,18 @@ class hf_jobs_start {
   /// Polls the agent, and the job at most every 2 s.
   [[nodiscard]] instance wait(hub::job_info job, hub::call_limits const& limits,
                               int minimum_protocol) {
-    // The proxy URL needs the nonce's token, and a create answer may leave the labels out.
-    job.labels[hub::nonce_label] = nonce_;
-    backoff pauses(milliseconds(100), milliseconds(1000));
+    backoff pauses(first_pause, milliseconds(1000));
     auto next_look = clock::now() + look_interval;
     int refusals = 0;
     for (;;) {
       if (job.ended())
         throw error(errc::launch_failed,
-                    "job " + job.id + " ended before its agent answered: " + describe(job));
-      auto const to = hub::agent_endpoint(job, api_.hub_client());
+                    "job " + job.id + " ended before its agent answered: " + describe(job),
+                    {.where = hop::hub});
+      auto to = hub::agent_endpoint(job, api_.hub_client());
       if (to) {
+        // Signed at the start, also when the Hugging Face token has been rotated since.
+        to->headers.set(std::string(wire::token_header), agent_token_);
         if (auto health = probe(*to, job, limits, refusals)) {
           check_protocol(*health, minimum_protocol);
           progress("the agent of job " + job.id + " answers");
@@ -116,16 +136,15 @@ class hf_jobs_start {
                                                describe(job));
       if (clock::now() >= next_look) {
         auto const before = job.stage;
-        job = look(std::move(job), limits);
-        job.labels[hub::nonce_label] = nonce_;
+        auto const pause = look(job, limits);
         stage_ = job.stage;
-        next_look = clock::now() + look_interval;
+        next_look = clock::now() + pause;
         if (job.stage != before)
           progress("job " + job.id + " is " + describe(job));
         if (job.ended())
           continue;
       }
-      auto until = clock::now() + (to ? pauses.next() : look_interval);
+      auto until = clock::now() + (to ? (std::max)(pauses.next(), first_pause) : look_interval);
       until = (std::min)(until, next_look);
       if (limits.deadline)
         until = (std::min)(until, *limits.deadline);
@@ -157,18 +176,21 @@ class hf_jobs_start {
     }
   }
 
-  /// The job as it is now, or as it was when the Hub cannot be reached for the moment: that is no
-  /// reason to give up, nor to keep the agent waiting.
-  [[nodiscard]] hub::job_info look(hub::job_info job, hub::call_limits limits) {
+  /// Looks at the job once; leaves it as it was when the Hub cannot be reached for the moment: that
+  /// is no reason to give up, nor to keep the agent waiting. Returns the pause until the next look.
+  [[nodiscard]] milliseconds look(hub::job_info& job, hub::call_limits limits) {
     auto const soon = clock::now() + look_interval;
     if (!limits.deadline || *limits.deadline > soon)
       limits.deadline = soon;
     try {
-      return api_.inspect(through_, name_space_, job.id, limits);
+      auto now = once_.inspect(through_, name_space_, job.id, limits);
+      now.labels.insert(job.labels.begin(), job.labels.end());
+      job = std::move(now);
+      return look_interval;
     } catch (error const& failure) {
       if (!hub::is_transient(failure))
         throw;
-      return job;
+      return hub::pause_after(failure, look_interval, api_.hub_client().settings().retries);
     }
   }
 
@@ -216,21 +238,22 @@ class hf_jobs_start {
     hub::call_limits limits;
     limits.deadline = clock::now() + std::chrono::seconds(10);
     try {
-      auto text = hub::joined(
-          hub::log_tail(api_, through_, name_space_, job_id_, 20, limits, milliseconds(2000)));
-      return hub::without_secret(hub::without_secret(std::move(text), hf_token_),
-                                 hub::agent_token(hf_token_, nonce_));
+      auto text = hub::joined(hub::log_tail(api_, through_, name_space_, job_id_, 20, limits,
+                                            {.quiet = milliseconds(2000)}));
+      return hub::without_secret(hub::without_secret(std::move(text), hf_token_), agent_token_);
     } catch (error const&) {
       return {};
     }
   }
 
   hub::basic_jobs<Json> const& api_;
+  hub::basic_jobs<Json> once_;
   http::transport_ref through_;
   std::string name_space_;
   std::string hf_token_;
   std::function<void(std::string const&)> on_progress_;
   std::string nonce_;
+  std::string agent_token_;
   std::string job_id_;
   std::string stage_;
 };
