@@ -199,6 +199,7 @@ TEST_CASE("when the creator is killed, everything is gone soon") {
   places const at;
   creator const program(at, level, "");
   REQUIRE(at.left() == 2);
+  // What runs behind the command may take its time to get there.
   REQUIRE(becomes_true([] { return runs(std::string("sleep\000986", 9)); }));
   // To the whole group, as a terminal does for Ctrl-C.
   ::kill(-program.pid, signal);
