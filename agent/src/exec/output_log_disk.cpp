@@ -21,17 +21,16 @@ output_log::disk_job output_log::load_next(log_reader const& reader) const {
 
 bool output_log::loaded(log_reader& reader, disk_job&& job) {
   // What was given up while it was being read may have been overwritten.
-  if (job.segment->charged == 0)
-    return false;
-  if (!job.ok) {
-    // So that whoever asks again is told, rather than sent here for ever.
-    while (!segments_.empty() && segments_.front()->first_seq <= job.segment->first_seq)
-      drop_oldest();
-    return false;
+  if (job.ok && job.segment->charged != 0) {
+    reader.loaded_segment_ = std::move(job.segment);
+    reader.loaded_ = std::move(job.content);
+    return true;
   }
-  reader.loaded_segment_ = std::move(job.segment);
-  reader.loaded_ = std::move(job.content);
-  return true;
+  // So that whoever asks again is told, rather than sent here for ever.
+  while (!segments_.empty() && segments_.front()->first_seq <= job.segment->first_seq)
+    drop_oldest();
+  reader.segment_.reset();
+  return false;
 }
 
 bool output_log::can_spill() const {
