@@ -5,6 +5,7 @@
 #include <hf/sandbox/detail/local_state.hpp>
 #include <hf/sandbox/error.hpp>
 #include <hf/sandbox/launchers/launcher.hpp>
+#include <hf/sandbox/wire/json.hpp>
 #include <hf/sandbox/wire/routes.hpp>
 
 #include <fcntl.h>

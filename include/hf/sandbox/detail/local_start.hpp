@@ -11,6 +11,7 @@
 #include <hf/sandbox/detail/local_status.hpp>
 #include <hf/sandbox/detail/signal_hold.hpp>
 #include <hf/sandbox/launchers/process_options.hpp>
+#include <hf/sandbox/wire/json.hpp>
 
 #include <chrono>
 #include <cstdlib>

@@ -11,6 +11,7 @@
 #include <hf/sandbox/transports/curl/lane.hpp>
 #include <hf/sandbox/transports/options.hpp>
 
+#include <concepts>
 #include <memory>
 #include <utility>
 
