@@ -32,6 +32,12 @@ struct transport_traits {
   /// Fields of an answer arrive as they were sent (else empty ones may be missing, and percent
   /// signs are decoded).
   bool exact_fields = true;
+  /// A chunked body that lacks only the empty line behind its last chunk is `connection_lost` (else
+  /// it may count as whole).
+  bool strict_last_chunk = true;
+  /// A TLS body with neither length nor chunks that ends without TLS's closing alert is
+  /// `connection_lost` (else it may count as whole).
+  bool strict_tls_end = true;
   /// Trailers after a chunked body are skipped (else such an answer is `errc::connection_lost`).
   bool trailers = true;
 };

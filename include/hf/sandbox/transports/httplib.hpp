@@ -20,6 +20,7 @@
 #include <cstddef>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -41,7 +42,9 @@ class httplib_transport {
 #endif
     .cancels_while_connecting = false, .proxies = false, .interim_answers = false,
     .answers_while_sending = false, .recognises_malformed_answers = false, .bounded_heads = false,
-    .exact_fields = false, .trailers = false
+    .exact_fields = false,
+    .strict_last_chunk = std::string_view(CPPHTTPLIB_VERSION).substr(0, 5) == "0.11.",
+    .trailers = false
   };
 
   httplib_transport() : httplib_transport(transport_options{}) {}

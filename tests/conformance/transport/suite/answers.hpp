@@ -83,10 +83,14 @@ behaviours answer_behaviours() {
          CHECK(http::fetch(transport, get(server.url("/304"))).status == 304);
          auto head = get(server.url("/head"));
          head.method = "HEAD";
-         auto const r = http::fetch(transport, head);
-         CHECK(r.status == 200);
-         CHECK(r.fields.get("Content-Length") == "12345");
-         CHECK(r.body.empty());
+         for (bool const with_body : {false, true}) {
+           if (with_body)
+             head.body = "a HEAD may have a body";
+           auto const r = http::fetch(transport, head);
+           CHECK(r.status == 200);
+           CHECK(r.fields.get("Content-Length") == "12345");
+           CHECK(r.body.empty());
+         }
          CHECK(http::fetch(transport, get(server.url("/"))).body == "end");
        }},
       {"a bare 100 is swallowed",

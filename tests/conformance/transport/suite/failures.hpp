@@ -59,10 +59,38 @@ behaviours failure_behaviours() {
        }},
       {"a chunked body that ends in the middle is lost",
        [] {
-         for (char const* const part : {"", "5\r\nhel", "5\r\nhello\r\n", "5\r\nhello\r\n0\r\n"}) {
-           auto const e = error_after<T>(
-               std::string("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n") + part);
+         std::string const head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+         for (char const* const part : {"", "5\r\nhel", "5\r\nhello\r\n"}) {
+           CAPTURE(part);
+           CHECK(error_after<T>(head + part).kind() == errc::connection_lost);
+         }
+         if (!traits_of<T>().strict_last_chunk)
+           return;
+         for (char const* const part : {"5\r\nhello\r\n0", "5\r\nhello\r\n0\r\n"}) {
+           CAPTURE(part);
+           CHECK(error_after<T>(head + part).kind() == errc::connection_lost);
+         }
+       }},
+      {"a body without a length whose connection is reset is lost",
+       [] {
+         for (char const* const more : {"", "Connection: close\r\n"}) {
+           event got_part;
+           raw_server server([&](raw_connection& c) {
+             if (!c.read_request())
+               return;
+             c.write(std::string("HTTP/1.1 200 OK\r\n") + more + "\r\npart");
+             got_part.wait();
+             c.reset();
+           });
+           T transport;
+           lambda_sink sink([](auto const&) { return http::flow::more; },
+                            [&](auto) {
+                              got_part.set();
+                              return http::flow::more;
+                            });
+           auto const e = error_of([&] { transport.send(get(server.url()), sink); });
            CHECK(e.kind() == errc::connection_lost);
+           CHECK(e.may_have_reached_peer());
          }
        }},
       {"data that came before the break was delivered",

@@ -150,6 +150,9 @@ class raw_connection {
   /// Ends the sending side; the client sees the end of the stream.
   void finish() { ::shutdown(socket_, sending_way); }
 
+  /// Says the stream's end where the stream has words for it (TLS).
+  void close_notify() { stream_->close_notify(); }
+
   /// Makes the close at the handler's end a reset.
   void reset() {
     linger const now{1, 0};

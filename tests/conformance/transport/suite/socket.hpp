@@ -130,6 +130,8 @@ class channel {
   virtual long read(char* data, std::size_t size) = 0;
   /// Bytes written; negative when the connection broke.
   virtual long write(char const* data, std::size_t size) = 0;
+  /// Announces the end of what is written, where there are words for that.
+  virtual void close_notify() {}
 };
 
 /// A plain socket as a channel; does not own it.

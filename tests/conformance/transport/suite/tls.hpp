@@ -156,6 +156,32 @@ behaviours tls_behaviours() {
          CHECK(e.kind() == errc::connection_lost);
          CHECK(e.may_have_reached_peer());
        }},
+      {"a TLS body without a length is whole only when TLS says that it is over",
+       [] {
+         tls_world world;
+         tls_endpoint endpoint(world.server);
+         raw_server server(
+             [](raw_connection& c) {
+               auto const rq = c.read_request();
+               if (!rq)
+                 return;
+               c.write("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nall of it");
+               if (rq->target == "/whole")
+                 c.close_notify();
+             },
+             endpoint.wrapper());
+         T transport;
+         auto const base = "https://sandbox.localhost:" + std::to_string(server.port());
+         auto rq = get(base + "/whole");
+         rq.tls.ca_file = world.authority_file.path();
+         CHECK(http::fetch(transport, rq).body == "all of it");
+         if (!traits_of<T>().strict_tls_end)
+           return;
+         rq.url = base + "/cut";
+         auto const e = error_of([&] { (void)http::fetch(transport, rq); });
+         CHECK(e.kind() == errc::connection_lost);
+         CHECK(e.may_have_reached_peer());
+       }},
       {"a pooled TLS connection that the server has closed is replaced",
        [] {
          tls_world world;

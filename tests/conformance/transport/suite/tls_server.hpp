@@ -31,6 +31,7 @@ class tls_channel : public channel {
     ERR_clear_error();
     return n;
   }
+  void close_notify() override { SSL_shutdown(ssl_.get()); }
 
  private:
   ssl_ptr ssl_;

@@ -12,6 +12,7 @@
 #include <hf/sandbox/transports/httplib/sigpipe.hpp>
 
 #include <algorithm>
+#include <cerrno>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -62,8 +63,9 @@ class httplib_exchange {
       if (thrown_)
         std::rethrow_exception(thrown_);
     }
-    // A body that ends with its connection also ends when we cut that.
-    bool const cut = !length_ && (rq_.stop.stop_requested() || clock_.expired());
+    // A body that ends with its connection also ends when that breaks, or when we cut it.
+    bool const cut = !length_ && (rq_.stop.stop_requested() || clock_.expired() ||
+                                  (ends_with_connection_ && connection_.broke()));
     whole_ = sent && got_head_ && !cut;
     if (whole_ || (got_head_ && length_ == received_))
       return;
@@ -138,6 +140,7 @@ class httplib_exchange {
       throw refused(errc::protocol_error, "the answer has no clear length");
     got_head_ = true;
     length_ = announced_length(head, rq_.method == "HEAD");
+    ends_with_connection_ = !length_ && !head.fields.contains("Transfer-Encoding");
     if (sink_.on_head(head) == http::flow::stop)
       stopped_ = true;
   }
@@ -158,6 +161,7 @@ class httplib_exchange {
       thrown_ = std::current_exception();
       return false;
     }
+    errno = 0;
     if (write_failed_)
       return false;
     clock_.moved();
@@ -207,6 +211,7 @@ class httplib_exchange {
   std::uint64_t received_ = 0;
   bool write_failed_ = false;
   bool got_head_ = false;
+  bool ends_with_connection_ = false;
   bool stopped_ = false;
   bool whole_ = false;
 };
