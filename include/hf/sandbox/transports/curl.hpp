@@ -9,6 +9,7 @@
 #include <hf/sandbox/http/transport_traits.hpp>
 #include <hf/sandbox/transports/curl/exchange.hpp>
 #include <hf/sandbox/transports/curl/lane.hpp>
+#include <hf/sandbox/transports/curl/route.hpp>
 #include <hf/sandbox/transports/options.hpp>
 
 #include <concepts>
@@ -19,15 +20,15 @@ namespace hf {
 
 /// HTTP through libcurl (7.80 or later): the default transport.
 ///
-/// Models `hf::transport` without deviations. `send` blocks, and may be called from any number of
-/// threads at once; each call takes a pooled handle with its own kept-alive connections. A request
-/// is never written twice: a pooled connection that the server has closed is noticed before use,
-/// and one that breaks later is `errc::connection_lost`. Proxies may be of any kind that libcurl
-/// knows. A moved-from transport can only be destroyed or assigned to.
+/// Models `hf::transport`; `traits` lists the one deviation. `send` blocks, and may be called from
+/// any number of threads at once; each call takes a pooled handle with its own kept-alive
+/// connections. A request is never written twice: a pooled connection that the server has closed is
+/// noticed before use, and one that breaks later is `errc::connection_lost`. Proxies may be of any
+/// kind that libcurl knows. A moved-from transport can only be destroyed or assigned to.
 class curl_transport {
  public:
   /// What it can and cannot do.
-  static constexpr transport_traits traits{.name = "curl"};
+  static constexpr transport_traits traits{.name = "curl", .strict_tls_end = false};
 
   template <class = void>
   curl_transport() : curl_transport(transport_options{}) {}
@@ -40,14 +41,15 @@ class curl_transport {
   void send(Request const& rq, http::response_sink& sink) {
     auto const target = detail::validate_request(rq);
     detail::check_not_over(rq);
-    auto lane = state_->pool.take(target.origin() + rq.unix_socket);
+    detail::curl_route const route(rq, target, state_->options);
+    auto lane = state_->pool.take(route.key());
     try {
-      detail::curl_exchange(*lane, rq, target, state_->options, sink).run();
+      detail::curl_exchange(*lane, rq, target, route, state_->options, sink).run();
     } catch (...) {
-      give_back(std::move(lane), target, rq);
+      state_->pool.give_back(std::move(lane));
       throw;
     }
-    give_back(std::move(lane), target, rq);
+    state_->pool.give_back(std::move(lane));
   }
 
  private:
@@ -59,13 +61,6 @@ class curl_transport {
     transport_options options;
     detail::curl_lane_pool<> pool;
   };
-
-  template <class Request>
-  void give_back(std::unique_ptr<detail::curl_lane<>> lane, http::url const& target,
-                 Request const& rq) {
-    lane->last_peer = target.origin() + rq.unix_socket;
-    state_->pool.give_back(std::move(lane));
-  }
 
   std::unique_ptr<state> state_;
 };

@@ -77,7 +77,8 @@ class beast_connector {
       if (last)
         continue;
       // An address that never answers must leave time for those after it.
-      auto part = rq_;
+      http::request part;
+      part.deadline = rq_.deadline;
       auto const left = clock_.left(std::chrono::hours(24));
       auto const share = left / static_cast<int>(addresses.size() - i);
       part.connect_timeout = (std::max)(share, std::chrono::milliseconds(1));

@@ -2,7 +2,6 @@
 #define HF_SANDBOX_TRANSPORTS_CURL_EXCHANGE_HPP
 
 #include <hf/sandbox/detail/head_parser.hpp>
-#include <hf/sandbox/detail/proxy.hpp>
 #include <hf/sandbox/detail/request_clock.hpp>
 #include <hf/sandbox/detail/validate_request.hpp>
 #include <hf/sandbox/error.hpp>
@@ -11,12 +10,12 @@
 #include <hf/sandbox/http/url.hpp>
 #include <hf/sandbox/transports/curl/errors.hpp>
 #include <hf/sandbox/transports/curl/lane.hpp>
+#include <hf/sandbox/transports/curl/route.hpp>
 #include <hf/sandbox/transports/options.hpp>
 
 #include <curl/curl.h>
 
 #include <algorithm>
-#include <array>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -37,10 +36,22 @@ template <class Lane>
 class curl_exchange {
  public:
   curl_exchange(Lane& lane, http::request const& rq, http::url const& target,
-                transport_options const& options, http::response_sink& sink)
-      : lane_(lane), rq_(rq), target_(target), options_(options), sink_(sink), clock_(rq) {}
+                curl_route const& route, transport_options const& options,
+                http::response_sink& sink)
+      : lane_(lane),
+        rq_(rq),
+        target_(target),
+        route_(route),
+        options_(options),
+        sink_(sink),
+        clock_(rq) {}
   curl_exchange(curl_exchange const&) = delete;
   curl_exchange& operator=(curl_exchange const&) = delete;
+  ~curl_exchange() {
+    // The handle outlives this list.
+    if (resolve_)
+      curl_easy_setopt(lane_.easy(), CURLOPT_RESOLVE, static_cast<curl_slist*>(nullptr));
+  }
 
   void run() {
     prepare();
@@ -53,58 +64,38 @@ class curl_exchange {
  private:
   template <class Value>
   void set(CURLoption option, Value value) {
-    auto const result = curl_easy_setopt(lane_.easy(), option, value);
-    if (result == CURLE_OUT_OF_MEMORY)
-      throw std::bad_alloc();
-    if (result != CURLE_OK)
-      throw error(errc::unsupported, std::string("libcurl refuses a setting that is needed: ") +
-                                         curl_easy_strerror(result));
+    curl_set(lane_.easy(), option, value);
   }
 
   void prepare() {
-    curl_easy_reset(lane_.easy());
-    error_text_[0] = '\0';
-    url_ = target_.origin() + target_.target;
-    set(CURLOPT_ERRORBUFFER, error_text_.data());
-    set(CURLOPT_URL, url_.c_str());
-    set(CURLOPT_PATH_AS_IS, 1L);
-    set(CURLOPT_NOSIGNAL, 1L);
-    set(CURLOPT_FOLLOWLOCATION, 0L);
-    set(CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_1_1));
-    set(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
-    set(CURLOPT_BUFFERSIZE, 512L * 1024);
-    set(CURLOPT_TCP_KEEPALIVE, 1L);
+    lane_.set_up_for(route_, [this] {
+      set(CURLOPT_HEADERFUNCTION, &curl_exchange::on_header);
+      set(CURLOPT_WRITEFUNCTION, &curl_exchange::on_body);
+      set(CURLOPT_PREREQFUNCTION, &curl_exchange::on_request);
+      set(CURLOPT_READFUNCTION, &curl_exchange::on_read);
+      set(CURLOPT_SEEKFUNCTION, &curl_exchange::on_seek);
+    });
+    lane_.clear_error_text();
+    set(CURLOPT_HEADERDATA, this);
+    set(CURLOPT_WRITEDATA, this);
+    set(CURLOPT_PREREQDATA, this);
+    set(CURLOPT_READDATA, this);
+    set(CURLOPT_SEEKDATA, this);
     auto const connect = rq_.connect_timeout.count();
     // Ours is kept by the clock; libcurl's own default of 300 s must not come first.
     set(CURLOPT_CONNECTTIMEOUT_MS,
         static_cast<long>(connect > 0 && connect < 86'400'000 ? connect + 1'000 : 86'400'000));
-#if LIBCURL_VERSION_NUM >= 0x075700
-    // A cancelled look-up must not be waited for: its thread cleans up after itself.
-    curl_easy_setopt(lane_.easy(), CURLOPT_QUICK_EXIT, 1L);
-#endif
-    set(CURLOPT_HEADERFUNCTION, &curl_exchange::on_header);
-    set(CURLOPT_HEADERDATA, this);
-    set(CURLOPT_WRITEFUNCTION, &curl_exchange::on_body);
-    set(CURLOPT_WRITEDATA, this);
-    set(CURLOPT_PREREQFUNCTION, &curl_exchange::on_request);
-    set(CURLOPT_PREREQDATA, this);
-    prepare_route();
-    if (target_.tls())
-      prepare_tls();
+    if (route_.absolute_target())
+      set(CURLOPT_REQUEST_TARGET, (route_.origin() + target_.target).c_str());
+    else
+      set(CURLOPT_REQUEST_TARGET, target_.target.c_str());
+    prepare_address();
     prepare_body();
     prepare_fields();
   }
 
-  void prepare_route() {
-    if (!rq_.unix_socket.empty()) {
-      set(CURLOPT_UNIX_SOCKET_PATH, rq_.unix_socket.c_str());
-      set(CURLOPT_PROXY, "");
-      return;
-    }
-    auto const proxy = proxy_for(target_, options_.proxy);
-    set(CURLOPT_PROXY, proxy.c_str());
-    set(CURLOPT_NOPROXY, "");
-    if (!http::is_localhost_name(target_.host))
+  void prepare_address() {
+    if (!rq_.unix_socket.empty() || !http::is_localhost_name(target_.host))
       return;
     auto const key = address_key();
     if (lane_.knows_address(key))
@@ -119,31 +110,8 @@ class curl_exchange {
     return target_.host + ":" + std::to_string(target_.port);
   }
 
-  void prepare_tls() {
-    auto const& tls = rq_.tls;
-    auto const& own = options_.tls;
-    bool const from_request = !tls.ca_file.empty() || !tls.ca_path.empty();
-    auto const& file = from_request ? tls.ca_file : own.ca_file;
-    auto const& path = from_request ? tls.ca_path : own.ca_path;
-    set(CURLOPT_SSL_VERIFYPEER, 1L);
-    set(CURLOPT_SSL_VERIFYHOST, 2L);
-    set(CURLOPT_SSLVERSION, static_cast<long>(CURL_SSLVERSION_TLSv1_2));
-    if (!file.empty() || !path.empty()) {
-      set(CURLOPT_CAINFO, file.empty() ? nullptr : file.c_str());
-      set(CURLOPT_CAPATH, path.empty() ? nullptr : path.c_str());
-    } else if (curl_has_ca_bundle()) {
-      // With the directory set as well, every new connection parses the whole bundle again.
-      set(CURLOPT_CAPATH, static_cast<char const*>(nullptr));
-    }
-    auto const& cert = tls.cert_file.empty() ? own.cert_file : tls.cert_file;
-    auto const& key = tls.cert_file.empty() ? own.key_file : tls.key_file;
-    if (!cert.empty())
-      set(CURLOPT_SSLCERT, cert.c_str());
-    if (!key.empty())
-      set(CURLOPT_SSLKEY, key.c_str());
-  }
-
   void prepare_body() {
+    set(CURLOPT_HTTPGET, 1L);  // undoes what an earlier request set
     if (rq_.method == "HEAD" && !rq_.body.present()) {
       set(CURLOPT_NOBODY, 1L);
     } else if (auto* const reader = rq_.body.reader()) {
@@ -151,11 +119,6 @@ class curl_exchange {
       reader->rewind();
       set(CURLOPT_UPLOAD, 1L);
       set(CURLOPT_INFILESIZE_LARGE, static_cast<curl_off_t>(body_left_));
-      set(CURLOPT_UPLOAD_BUFFERSIZE, 512L * 1024);
-      set(CURLOPT_READFUNCTION, &curl_exchange::on_read);
-      set(CURLOPT_READDATA, this);
-      set(CURLOPT_SEEKFUNCTION, &curl_exchange::on_seek);
-      set(CURLOPT_SEEKDATA, this);
     } else if (rq_.body.present() || announces_empty_body(rq_)) {
       set(CURLOPT_POST, 1L);
       set(CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(rq_.body.text().size()));
@@ -170,10 +133,13 @@ class curl_exchange {
     if (!options_.user_agent.empty() && !rq_.fields.contains("User-Agent"))
       add_field("User-Agent", options_.user_agent);
     // What libcurl would add on its own.
-    for (char const* const name : {"Accept", "Content-Type"})
-      if (!rq_.fields.contains(name))
-        append((std::string(name) + ":").c_str());
-    append("Expect:");
+    if (!rq_.fields.contains("Accept"))
+      append("Accept:");
+    if (rq_.body.present() || announces_empty_body(rq_)) {
+      if (!rq_.fields.contains("Content-Type"))
+        append("Content-Type:");
+      append("Expect:");
+    }
     set(CURLOPT_HTTPHEADER, fields_.get());
   }
 
@@ -257,7 +223,7 @@ class curl_exchange {
       return;
     if (result == CURLE_OUT_OF_MEMORY)
       throw std::bad_alloc();
-    auto const origin = rq_.unix_socket.empty() ? target_.origin() : rq_.unix_socket;
+    std::string const& origin = rq_.unix_socket.empty() ? route_.origin() : rq_.unix_socket;
     switch (end_) {
       case end::cancelled:
         fail(errc::cancelled, "the request to " + origin + " was cancelled");
@@ -275,7 +241,8 @@ class curl_exchange {
     }
     if (result == CURLE_OK)
       fail(errc::connection_lost, "the connection to " + origin + " broke in the answer's head");
-    std::string text = error_text_[0] != '\0' ? error_text_.data() : curl_easy_strerror(result);
+    std::string text =
+        *lane_.error_text() != '\0' ? lane_.error_text() : curl_easy_strerror(result);
     // libcurl's text speaks of the host and port that the socket stands for.
     if (!rq_.unix_socket.empty() && result == CURLE_COULDNT_CONNECT)
       text = "cannot connect: " + std::generic_category().message(os_error());
@@ -355,7 +322,9 @@ class curl_exchange {
     }
     got_head_ = true;
     length_ = announced_length(parser_.head(), rq_.method == "HEAD");
-    if (sink_.on_head(parser_.head()) == http::flow::stop)
+    // libcurl expects a body behind the answer to a HEAD that has a body itself.
+    bool const over = rq_.method == "HEAD" && rq_.body.present();
+    if (sink_.on_head(parser_.head()) == http::flow::stop || over)
       end_ = end::sink_stopped;
   }
 
@@ -408,14 +377,13 @@ class curl_exchange {
   Lane& lane_;
   http::request const& rq_;
   http::url const& target_;
+  curl_route const& route_;
   transport_options const& options_;
   http::response_sink& sink_;
   request_clock clock_;
   head_parser parser_;
-  std::string url_;
   slist fields_;
   slist resolve_;
-  std::array<char, CURL_ERROR_SIZE> error_text_{};
   std::exception_ptr thrown_;
   std::optional<std::uint64_t> length_;
   std::uint64_t received_ = 0;

@@ -2,10 +2,12 @@
 #define HF_SANDBOX_TRANSPORTS_CURL_LANE_HPP
 
 #include <hf/sandbox/error.hpp>
+#include <hf/sandbox/transports/curl/route.hpp>
 
 #include <curl/curl.h>
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
 #include <memory>
 #include <mutex>
@@ -38,8 +40,32 @@ class curl_lane {
   [[nodiscard]] CURLM* multi() const noexcept { return multi_.get(); }
   [[nodiscard]] Handle* easy() const noexcept { return easy_.get(); }
 
-  /// Origin and socket of the last exchange: a connection to it is probably open.
-  std::string last_peer = {};
+  /// Key of the route that the easy handle is set up for.
+  [[nodiscard]] std::string const& route() const noexcept { return route_; }
+  /// Sets the easy handle up for a route, if it is not; `more` adds to what the route itself sets.
+  template <class More>
+  void set_up_for(curl_route const& route, More more) {
+    if (route_ == route.key())
+      return;
+    route_.clear();
+    curl_easy_reset(easy());
+    // A URL that is parsed here once, instead of by libcurl for every request.
+    url_.reset(curl_url());
+    if (!url_)
+      throw std::bad_alloc();
+    auto const text = route.origin() + "/";
+    if (curl_url_set(url_.get(), CURLUPART_URL, text.c_str(), 0) != CURLUE_OK)
+      throw error(errc::invalid_argument, "libcurl does not take the URL " + text);
+    curl_set(easy(), CURLOPT_CURLU, url_.get());
+    curl_set(easy(), CURLOPT_ERRORBUFFER, error_text_.data());
+    route.apply(easy());
+    more();
+    route_ = route.key();
+  }
+
+  /// What libcurl says of the last failure, or an empty text.
+  [[nodiscard]] char const* error_text() const noexcept { return error_text_.data(); }
+  void clear_error_text() noexcept { error_text_[0] = '\0'; }
 
   /// Whether the multi handle's own cache of addresses already has this "host:port".
   [[nodiscard]] bool knows_address(std::string const& host_and_port) const {
@@ -56,10 +82,16 @@ class curl_lane {
   struct easy_deleter {
     void operator()(Handle* handle) const noexcept { curl_easy_cleanup(handle); }
   };
+  struct url_deleter {
+    void operator()(CURLU* handle) const noexcept { curl_url_cleanup(handle); }
+  };
+  std::array<char, CURL_ERROR_SIZE> error_text_{};
+  std::unique_ptr<CURLU, url_deleter> url_;
   // The easy handle goes first; the multi handle then closes the connections.
   std::unique_ptr<CURLM, multi_deleter> multi_;
   std::unique_ptr<Handle, easy_deleter> easy_;
   std::vector<std::string> addresses_;
+  std::string route_;
 };
 
 /// The lanes that no request uses at the moment. Safe to use from several threads.
@@ -68,12 +100,12 @@ class curl_lane_pool {
  public:
   explicit curl_lane_pool(std::size_t max_idle) : max_idle_(max_idle) {}
 
-  /// The lane used last for this peer, else a new one, else (when full) the one idle for longest.
-  [[nodiscard]] std::unique_ptr<Lane> take(std::string const& peer) {
+  /// The lane used last for this route, else a new one, else (when full) the one idle for longest.
+  [[nodiscard]] std::unique_ptr<Lane> take(std::string const& route) {
     {
       std::lock_guard const lock(mutex_);
       auto const found = std::find_if(idle_.rbegin(), idle_.rend(),
-                                      [&](auto const& lane) { return lane->last_peer == peer; });
+                                      [&](auto const& lane) { return lane->route() == route; });
       if (found != idle_.rend())
         return remove(std::prev(found.base()));
       if (!idle_.empty() && idle_.size() >= max_idle_)
