@@ -108,13 +108,20 @@ class basic_process {
     }
   }
 
-  /// Kills it with all its descendants and makes the agent forget it. False when it had ended, be
-  /// it by an attempt of this call whose answer was lost.
+  /// Kills it with all its descendants (its process group, where the agent is not ours) and makes
+  /// the agent forget it. False when it had ended, be it by an attempt of this call whose answer
+  /// was lost.
   bool kill(call_options const& options = {}) {
     auto const rq = request("DELETE", {}, options);
     auto const answer = agent_->call_idempotent("kill " + id(), rq, 1u << 20);
     auto const j = wire::json::parse(answer.body, nullptr, false);
-    return j.is_object() && wire::detail::event_flag(j, "killed");
+    if (!j.is_object())
+      return false;
+    // Agents of version 0.5 say only "ok", also to the process ids of the system, which they
+    // ignore.
+    if (!j.contains("killed"))
+      return j.value("ok", wire::json(false)) == true && id().starts_with("p-");
+    return j["killed"] == true;
   }
 
   /// Sends a signal. Needs our agent (`errc::unsupported`).

@@ -3,6 +3,7 @@
 #include <hf/sandbox/process.hpp>
 #include <hf/sandbox/wire/routes.hpp>
 
+#include <catch2/catch_message.hpp>
 #include <catch2/catch_test_macros.hpp>
 
 #include <chrono>
@@ -329,12 +330,76 @@ TEST_CASE_METHOD(fixture, "U+FFFD from an agent of the common protocol marks the
 
 TEST_CASE_METHOD(fixture, "a required feature that the agent lacks is unsupported") {
   options.require = {"pty"};
-  plan.steps = {answer(404, "{\"error\":\"no route: GET /v1/info\"}", "")};
+  plan.steps = {answer(404, "{\"error\":\"no route: GET /v1/info\"}", ""),
+                answer(200, "{\"protocol\":3,\"status\":\"ok\",\"version\":\"0.7.0\"}", "")};
   CHECK(kind_of([&] { exec(); }) == errc::unsupported);
-  CHECK(plan.asked.size() == 1);
+  CHECK(plan.asked.size() == 2);
   // Learnt once.
   CHECK(kind_of([&] { exec(); }) == errc::unsupported);
-  CHECK(plan.asked.size() == 1);
+  CHECK(plan.asked.size() == 2);
+  CHECK(agent.features().version == "0.7.0");
+}
+
+TEST_CASE_METHOD(fixture, "answers that say that nothing was done are followed by another try") {
+  std::string const done =
+      "{\"event\":\"start\",\"pid\":5}\n"
+      "{\"duration_ms\":1,\"event\":\"exit\",\"exit_code\":0,\"signal\":null,"
+      "\"timed_out\":false}\n";
+  std::string const words = "{\"error\":\"not now\"}";
+  auto const refusals = {answer(408, words, ""), answer(429, words, ""), answer(503, words, ""),
+                         answer(503, "", "", false, {{"Connection", "close"}})};
+  for (auto const& refusal : refusals) {
+    plan.steps = {refusal, refusal, answer(200, done, "")};
+    CHECK(exec().ok());
+    plan.steps = {refusal, answer(200, "{\"id\":\"p-0\",\"pid\":5}", "")};
+    CHECK(hf::detail::spawn(agent, {"true"}, {}).pid == 5);
+    CHECK(plan.steps.empty());
+  }
+  // A gateway's word is none on what the agent did.
+  for (int const status : {408, 502, 504}) {
+    CAPTURE(status);
+    plan.steps = {answer(status, "", ""), answer(404, "{\"error\":\"no route\"}", "")};
+    CHECK(kind_of([&] { exec(); }) == errc::outcome_unknown);
+    plan.steps = {answer(status, "", "")};
+    CHECK(kind_of([&] { hf::detail::spawn(agent, {"true"}, {}); }) == errc::outcome_unknown);
+  }
+}
+
+TEST_CASE_METHOD(fixture, "without operation ids a command is killed by its process group") {
+  hf::stop_source stop;
+  options.stop = stop.get_token();
+  options.on_stdout = [&](std::string_view) { stop.request_stop(); };
+  std::string const begun =
+      "{\"event\":\"start\",\"pid\":5}\n{\"data\":\"x\",\"event\":\"stdout\"}\n";
+  auto const cancelled = [&](std::string body) {
+    return script::step{[=](hf::http::request const&, hf::http::response_sink& sink) {
+      hf::http::response_head head;
+      head.status = 200;
+      sink.on_head(head);
+      sink.on_data(std::as_bytes(std::span(body.data(), body.size())));
+      throw hf::error(errc::cancelled, "cancelled", {.may_have_reached_peer = true});
+    }};
+  };
+  auto const no_ops = answer(404, "{\"error\":\"no route\"}", "");
+  plan.steps = {cancelled(begun), no_ops, answer(200, "{\"event\":\"exit\"}\n", "")};
+  auto const killed = exec();
+  CHECK(killed.cancelled);
+  CHECK(killed.out == "x");
+  REQUIRE(plan.asked.size() == 3);
+  CHECK(plan.asked[2].url.ends_with("/v1/exec"));
+  CHECK(plan.asked[2].body.text() == "{\"cmd\":\"kill -9 -5\"}");
+
+  // Where that is refused, nothing is made up.
+  stop = {};
+  options.stop = stop.get_token();
+  plan.steps = {cancelled(begun), no_ops, answer(403, "{\"error\":\"no\"}", "")};
+  try {
+    exec();
+    FAIL("no error");
+  } catch (hf::run_interrupted const& e) {
+    CHECK(e.kind() == errc::cancelled);
+    CHECK(e.out() == "x");
+  }
 }
 
 TEST_CASE_METHOD(fixture, "a connection that breaks behind the exit event does not matter") {
@@ -549,7 +614,7 @@ TEST_CASE_METHOD(fixture, "a process of an agent without instances is known by i
   auto const shared =
       std::shared_ptr<hf::agent_client<fake_transport>>(std::shared_ptr<void>(), &agent);
   hf::basic_process<fake_transport> process(shared, {}, {.process_id = "p-1"}, 5);
-  plan.steps = {answer(404, no_such_route, ""),
+  plan.steps = {answer(404, no_such_route, ""), answer(200, "{\"status\":\"ok\"}", ""),
                 answer(200, "[{\"id\":\"p-1\",\"pid\":5,\"running\":false,\"exit_code\":4}]", "")};
   CHECK(process.wait().exit_code == 4);
   plan.steps = {answer(200, "[{\"id\":\"p-1\",\"pid\":6,\"running\":false,\"exit_code\":4}]", "")};

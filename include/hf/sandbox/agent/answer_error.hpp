@@ -2,13 +2,16 @@
 #define HF_SANDBOX_AGENT_ANSWER_ERROR_HPP
 
 #include <hf/sandbox/error.hpp>
+#include <hf/sandbox/http/headers.hpp>
 #include <hf/sandbox/http/response.hpp>
 #include <hf/sandbox/wire/json.hpp>
 #include <hf/sandbox/wire/routes.hpp>
 
+#include <charconv>
 #include <cstdlib>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <utility>
 
 namespace hf::detail {
@@ -47,6 +50,96 @@ namespace hf::detail {
   }
 }
 
+/// Whether the answer behind an error says that the request had no effect and may be sent again,
+/// whatever it was. An agent's 408 tells that the request did not arrive whole; agents of the
+/// common protocol send it unasked on idle connections, where it can be taken for the answer to the
+/// next request. 503 and 429 it gives before it looks at a request. A gateway's 408 or 503 tells
+/// nothing.
+[[nodiscard]] inline bool refused_unread(error const& e) noexcept {
+  int const status = e.http_status();
+  return status == 429 || ((status == 408 || status == 503) && e.hop() == hop::agent);
+}
+
+/// Whether this is how an agent of the common protocol refuses a connection too many: a head that
+/// has nothing but what ends the connection, as no gateway's has.
+[[nodiscard]] inline bool is_bare_refusal(http::response const& answer) {
+  if (answer.status != 503 || !answer.body.empty())
+    return false;
+  for (auto const& field : answer.fields)
+    if (!http::iequals(field.name, "Connection") && !http::iequals(field.name, "Content-Length") &&
+        !http::iequals(field.name, "Content-Type"))
+      return false;
+  return true;
+}
+
+/// The code for an error number of Linux, on which every agent runs.
+[[nodiscard]] constexpr errc errc_of_linux_error(int number) noexcept {
+  switch (number) {
+    case 1:   // EPERM
+    case 13:  // EACCES
+    case 30:  // EROFS
+      return errc::permission_denied;
+    case 2:  // ENOENT
+      return errc::not_found;
+    case 6:   // ENXIO
+    case 19:  // ENODEV
+    case 29:  // ESPIPE
+      return errc::not_regular;
+    case 12:   // ENOMEM
+    case 23:   // ENFILE
+    case 24:   // EMFILE
+    case 105:  // ENOBUFS
+      return errc::resource_exhausted;
+    case 16:  // EBUSY
+    case 17:  // EEXIST
+    case 26:  // ETXTBSY
+      return errc::conflict;
+    case 20:  // ENOTDIR
+      return errc::not_directory;
+    case 21:  // EISDIR
+      return errc::is_directory;
+    case 22:  // EINVAL
+    case 36:  // ENAMETOOLONG
+    case 40:  // ELOOP
+      return errc::invalid_argument;
+    case 27:  // EFBIG
+      return errc::too_large;
+    case 28:   // ENOSPC
+    case 122:  // EDQUOT
+      return errc::no_space;
+    case 39:  // ENOTEMPTY
+      return errc::not_empty;
+    default:
+      return errc::io_error;
+  }
+}
+
+/// The number in a text that ends in "(os error 13)"; 0 when it does not.
+[[nodiscard]] inline int system_error_in(std::string_view text) {
+  constexpr std::string_view mark = " (os error ";
+  auto const at = text.rfind(mark);
+  if (at == std::string_view::npos || text.back() != ')')
+    return 0;
+  int number = 0;
+  auto const digits = text.substr(at + mark.size(), text.size() - at - mark.size() - 1);
+  auto const end = digits.data() + digits.size();
+  auto const parsed = std::from_chars(digits.data(), end, number);
+  return parsed.ec == std::errc() && parsed.ptr == end ? number : 0;
+}
+
+/// The code for a refusal that came without one, from what the common protocol says in its text.
+[[nodiscard]] inline errc errc_of_text(errc by_status, std::string_view text, int number) {
+  // The text is the only witness of a command that did not start.
+  if (by_status == errc::invalid_argument && text.starts_with("failed to spawn"))
+    return errc::exec_failed;
+  if (by_status == errc::conflict && text.starts_with("is a directory"))
+    return errc::is_directory;
+  if (by_status == errc::invalid_argument && text.starts_with("not a regular file"))
+    return errc::not_regular;
+  return by_status == errc::invalid_argument && number != 0 ? errc_of_linux_error(number)
+                                                            : by_status;
+}
+
 /// Seconds of a `Retry-After` field; negative when absent or a date.
 [[nodiscard]] inline double retry_after_seconds(http::headers const& fields) {
   std::string const text(fields.get("Retry-After"));
@@ -71,6 +164,7 @@ template <class Json = wire::json>
   details.where = hop::jobs_proxy;
 
   errc code = errc_of_status(answer.status);
+  bool coded = false;
   std::string text;
   auto const body = Json::parse(answer.body, nullptr, false);
   if (body.is_object()) {
@@ -80,7 +174,8 @@ template <class Json = wire::json>
     }
     if (auto const it = body.find("code"); it != body.end() && it->is_string()) {
       auto const named = errc_from_string(it->template get_ref<std::string const&>());
-      if (named != errc::internal)
+      coded = named != errc::internal;
+      if (coded)
         code = named;
     }
     if (auto const it = body.find("stage"); it != body.end() && it->is_string())
@@ -88,16 +183,17 @@ template <class Json = wire::json>
     if (auto const it = body.find("errno"); it != body.end() && it->is_number_integer())
       details.system_error = it->template get<int>();
   }
-  if (answer.fields.contains(wire::instance_header))
+  if (answer.fields.contains(wire::instance_header) || is_bare_refusal(answer))
     details.where = hop::agent;
   if (text.empty())
     text = answer.body.substr(0, 500);
-  // The common protocol has no codes: the text is the only witness of a command that did not start.
-  if (code == errc::invalid_argument && text.starts_with("failed to spawn"))
-    code = errc::exec_failed;
-  if (code == errc::conflict && text.starts_with("is a directory"))
-    code = errc::is_directory;
-  if (answer.status == 429 || answer.status == 503 || answer.status == 502 || answer.status == 504)
+  if (!coded && details.where == hop::agent) {
+    if (details.system_error == 0)
+      details.system_error = system_error_in(text);
+    code = errc_of_text(code, text, details.system_error);
+  }
+  if (answer.status == 408 || answer.status == 429 || answer.status == 502 ||
+      answer.status == 503 || answer.status == 504)
     details.retry = retry_advice::yes;
 
   std::string message(doing);

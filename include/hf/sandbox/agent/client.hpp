@@ -112,8 +112,9 @@ class agent_client {
     return retrying(rq, true, [&] { return call(doing, rq, limit); });
   }
 
-  /// Like `call`, repeated only when no byte of the request can have reached the agent. What
-  /// remains open after a broken connection is `errc::outcome_unknown`.
+  /// Like `call`, repeated only when the request cannot have had an effect: no byte of it can have
+  /// arrived, or the agent refused it unread (408, 429, 503). What remains open after a broken
+  /// connection, also one behind a gateway, is `errc::outcome_unknown`.
   http::response call_once(std::string_view doing, http::request const& rq,
                            std::uint64_t limit = 64u << 20) {
     try {
@@ -150,7 +151,7 @@ class agent_client {
         if (left == 0 || !can_retry(e, idempotent))
           throw;
         // Each silence costs a whole timeout.
-        if (e.kind() == errc::request_timed_out)
+        if (e.kind() == errc::request_timed_out && e.http_status() == 0)
           left = 1;
         failure = e;
       }
@@ -160,31 +161,42 @@ class agent_client {
   }
 
   /// What the agent can do; asks `/v1/info` once when the launch did not tell. An agent without
-  /// that route has no features beyond the common protocol.
+  /// that route has no features beyond the common protocol; it is asked for its `/health` when that
+  /// is not known.
   agent_health features(call_options const& options = {}) {
+    std::optional<agent_health> known;
     {
       std::lock_guard const lock(mutex_);
-      if (health_ && health_->features_known)
-        return *health_;
+      known = health_;
     }
-    auto const rq = make_request("GET", std::string(wire::info_route), options);
+    if (known && known->features_known)
+      return *known;
     agent_health learnt;
     try {
-      auto const answer = call_idempotent("ask the agent for its features", rq, 1u << 20);
-      learnt = detail::parse_health(wire::json::parse(answer.body, nullptr, false),
-                                    std::string(answer.fields.get(wire::instance_header)));
+      learnt = ask(wire::info_route, options);
     } catch (error const& e) {
       if (e.http_status() != 404)
         throw;
+      if (!known)
+        learnt = ask(wire::health_route, options);
     }
+    if (known && learnt.version.empty())
+      learnt = *known;
     learnt.features_known = true;
     std::lock_guard const lock(mutex_);
-    if (health_ && learnt.version.empty()) {
-      health_->features_known = true;
-    } else {
-      health_ = learnt;
+    health_ = learnt;
+    return learnt;
+  }
+
+  /// Newest version of the common protocol that the agent speaks; asks like `features` when nothing
+  /// is known of it.
+  int protocol(call_options const& options = {}) {
+    {
+      std::lock_guard const lock(mutex_);
+      if (health_)
+        return health_->protocol;
     }
-    return *health_;
+    return features(options).protocol;
   }
 
   /// Throws `errc::unsupported`, naming the feature, when the agent lacks it.
@@ -216,6 +228,13 @@ class agent_client {
     http::response_sink& next_;
   };
 
+  agent_health ask(std::string_view route, call_options const& options) {
+    auto const rq = make_request("GET", std::string(route), options);
+    auto const answer = call_idempotent("ask the agent for its features", rq, 1u << 20);
+    return detail::parse_health(wire::json::parse(answer.body, nullptr, false),
+                                std::string(answer.fields.get(wire::instance_header)));
+  }
+
   void learn(std::string_view instance) {
     std::lock_guard const lock(mutex_);
     if (instance_ != instance)
@@ -223,12 +242,11 @@ class agent_client {
   }
 
   static bool can_retry(error const& e, bool idempotent) {
+    if (detail::refused_unread(e))
+      return true;
     switch (e.kind()) {
       case errc::cancelled:
         return false;
-      // Not processed: the agent refuses before it does anything.
-      case errc::rate_limited:
-        return true;
       case errc::connect_failed:
       case errc::resolve_failed:
       case errc::connection_lost:

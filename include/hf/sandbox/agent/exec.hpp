@@ -20,6 +20,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -136,15 +137,30 @@ void prepare_run(agent_client<Transport>& agent, exec_options const& options,
   }
   if (!options.input.present())
     return;
-  if (options.input.size() <= wire::max_inline_input) {
-    rq.input = read_input(options.input);
-    // Agents of the common protocol know no stdin_b64 and would run without input.
-    if (!is_utf8(*rq.input))
-      agent.require(feature_stdin_stream, call);
-  } else {
+  auto const size = options.input.size();
+  // An agent that takes no streamed input gets it in the request, as far as that can hold it.
+  if (size > wire::max_json_body ||
+      (size > wire::max_inline_input && agent.features(call).has(feature_stdin_stream))) {
     agent.require(feature_stdin_stream, call);
     rq.input_stream = true;
+    return;
   }
+  rq.input = read_input(options.input);
+  // Agents of the common protocol know no stdin_b64 and would run without input.
+  if (!is_utf8(*rq.input))
+    agent.require(feature_stdin_stream, call);
+  else if (*rq.input == wire::stream_input && !agent.features(call).has(feature_stdin_stream))
+    rq.v = 1;
+}
+
+/// The request's body; `errc::too_large` when no agent would take it.
+template <class Json = wire::json>
+[[nodiscard]] std::string exec_body(std::string_view doing, wire::exec_request const& rq) {
+  auto body = wire::exec_request_to_json<Json>(rq).dump();
+  if (body.size() > wire::max_json_body)
+    throw error(errc::too_large,
+                std::string(doing) + ": command, environment and input are larger than 16 MiB");
+  return body;
 }
 
 /// The agent's refusal to start a command, with what only the caller's side knows: which folder it
@@ -231,9 +247,7 @@ run_result exec(agent_client<Transport>& agent, command const& what, exec_option
   handle.operation_id = options.operation_id.empty() ? random_hex(16) : options.operation_id;
   auto rq = make_exec_request(what, options, handle.operation_id);
   prepare_run(agent, options, rq);
-  auto body = wire::exec_request_to_json<Json>(rq).dump();
-  if (body.size() > wire::max_json_body)
-    throw error(errc::too_large, "exec: command, environment and input are larger than 16 MiB");
+  auto body = exec_body<Json>("exec", rq);
 
   run_state state(options, std::move(handle), what.display());
   linked_stop fail_run(options.stop);

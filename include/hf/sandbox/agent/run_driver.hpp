@@ -1,6 +1,7 @@
 #ifndef HF_SANDBOX_AGENT_RUN_DRIVER_HPP
 #define HF_SANDBOX_AGENT_RUN_DRIVER_HPP
 
+#include <hf/sandbox/agent/answer_error.hpp>
 #include <hf/sandbox/agent/client.hpp>
 #include <hf/sandbox/agent/event_stream.hpp>
 #include <hf/sandbox/agent/input_pump.hpp>
@@ -52,7 +53,8 @@ class run_driver {
     return body_.empty() || state_.started() || state_.resumable() || guard_.may_have_arrived();
   }
 
-  /// Kills the run's whole tree; returns false when that could not be said to the agent.
+  /// Kills the run's whole tree (its process group where the agent knows no runs); returns false
+  /// when that could not be said to the agent.
   bool kill() {
     try {
       auto const options = last_words();
@@ -68,6 +70,9 @@ class run_driver {
       agent_.call_idempotent("kill", rq, 1u << 20);
       return true;
     } catch (error const& e) {
+      // An agent without operation ids.
+      if (!state_.resumable() && e.kind() == errc::not_found)
+        return kill_group();
       // There is nothing to kill any more.
       return e.kind() == errc::op_unknown || e.kind() == errc::output_gone ||
              (state_.resumable() && e.http_status() == 404);
@@ -269,6 +274,23 @@ class run_driver {
         errc::request_timed_out,
         std::string("exec: the deadline passed before the agent could be reached: ") + why.what(),
         why.details());
+  }
+
+  /// Kills by what an agent without operation ids can do: another command. Each command there has
+  /// a process group of its own, with the number that its start told.
+  bool kill_group() {
+    if (state_.pid() <= 1 || !state_.handle().agent_instance.empty())
+      return false;
+    try {
+      auto rq = agent_.make_request("POST", std::string(wire::exec_route), last_words());
+      rq.fields.set("Content-Type", "application/json");
+      rq.body = R"({"cmd":"kill -9 -)" + std::to_string(state_.pid()) + "\"}";
+      // That the group is gone already is as good.
+      return agent_.call_idempotent("kill", rq, 1u << 20).body.find("\"exit\"") !=
+             std::string::npos;
+    } catch (error const&) {
+      return false;
+    }
   }
 
   [[noreturn]] void give_up(error const& why) {

@@ -30,6 +30,7 @@ class run_state {
   bool take(wire::event&& event) {
     if (auto* start = std::get_if<wire::start_event>(&event)) {
       started_ = true;
+      pid_ = start->pid;
       if (!start->id.empty())
         handle_.process_id = std::move(start->id);
       return true;
@@ -42,6 +43,8 @@ class run_state {
   }
 
   [[nodiscard]] bool started() const noexcept { return started_; }
+  /// The command's process id in the machine; 0 while it is not known.
+  [[nodiscard]] std::int64_t pid() const noexcept { return pid_; }
   [[nodiscard]] bool finished() const noexcept { return finished_; }
   /// The command has ended, and the agent does not know how.
   [[nodiscard]] bool end_unknown() const noexcept { return end_unknown_; }
@@ -133,6 +136,7 @@ class run_state {
   exec_options const& options_;
   run_handle handle_;
   run_result result_;
+  std::int64_t pid_ = 0;
   bool started_ = false;
   bool finished_ = false;
   bool end_unknown_ = false;

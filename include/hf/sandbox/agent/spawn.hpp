@@ -94,7 +94,7 @@ spawned spawn(agent_client<Transport>& agent, command const& what, exec_options 
   call.stop = options.stop;
   auto rq = agent.make_request("POST", std::string(wire::processes_route), call);
   rq.fields.set("Content-Type", "application/json");
-  rq.body = wire::exec_request_to_json<Json>(wanted).dump();
+  rq.body = exec_body<Json>("spawn", wanted);
   http::response answer;
   try {
     answer = send_spawn(agent, std::move(rq), started.handle, options, what.display());

@@ -18,6 +18,9 @@
 
 namespace hf::wire {
 
+/// As `stdin` with `"v":2`: input comes by `POST /v1/processes/{id}/stdin`.
+inline constexpr std::string_view stream_input = "stream";
+
 /// Body of `POST /v1/exec` and `POST /v1/processes`.
 struct exec_request {
   /// A string runs under `/bin/sh -c`, a list is an argument vector.
@@ -33,7 +36,7 @@ struct exec_request {
   /// Bytes for standard input, then its end. Travels as `stdin`, or as `stdin_b64` when it is not
   /// UTF-8. Absent: /dev/null.
   std::optional<std::string> input = {};
-  /// `"stdin":"stream"` with `"v":2`: input comes by `POST /v1/processes/{id}/stdin`.
+  /// Input comes later (`stream_input`).
   bool input_stream = false;
   /// Whether the answer does not wait for the end.
   bool background = false;
@@ -97,10 +100,10 @@ template <class Json = json>
   if (request.timeout)
     j["timeout"] = *request.timeout;
   if (request.input_stream) {
-    j["stdin"] = "stream";
+    j["stdin"] = stream_input;
   } else if (request.input) {
     // With "v":2 the text "stream" would be a request to stream.
-    if (hf::detail::is_utf8(*request.input) && !(request.v >= 2 && *request.input == "stream"))
+    if (hf::detail::is_utf8(*request.input) && !(request.v >= 2 && *request.input == stream_input))
       j["stdin"] = *request.input;
     else
       j["stdin_b64"] = hf::detail::base64_encode(*request.input);
@@ -294,7 +297,7 @@ void parse_input(member_reader<Json>& members, exec_request& request) {
     request.input = hf::detail::base64_decode(*encoded);
     if (!request.input)
       refuse("'stdin_b64' must be padded base64");
-  } else if (text && request.v >= 2 && *text == "stream") {
+  } else if (text && request.v >= 2 && *text == stream_input) {
     request.input_stream = true;
   } else {
     request.input = std::move(text);
