@@ -36,8 +36,8 @@ using wire::write_result;
 /// sandboxes: every path is below the sandbox's home). Calls block, may come from several threads
 /// at once, and report `hf::error`: `not_found`, `is_directory`, `not_directory`, `not_regular`,
 /// `not_empty`, `permission_denied`, `no_space`, `resource_exhausted`, `io_error`, and whatever the
-/// transport reports. Agents of the common protocol without our codes report most refusals as
-/// `invalid_argument`, with the reason in the text. Connection failures are retried where a
+/// transport reports. Agents of the common protocol have no codes of their own: what they say is
+/// told from the error number in their text. Connection failures are retried where a
 /// repetition can do no harm.
 template <transport Transport>
 class basic_files {

@@ -59,6 +59,11 @@ class file_transfer {
     if (first < options_.threshold)
       return;
     auto const before = stat();
+    if (before.type == wire::file_type::symlink) {
+      // Its size is not that of the file behind it, which only the answer to a read tells.
+      receive(into, first, std::nullopt, notify_here());
+      return;
+    }
     total_ = before.size;
     if (before.size < first)
       throw changed();
@@ -81,7 +86,8 @@ class file_transfer {
   /// Writes the whole file.
   wire::write_result upload(byte_source& from, write_options const& how) {
     total_ = from.size();
-    if (streams_ <= 1 || how.require_atomic || from.size() <= options_.threshold)
+    if (streams_ <= 1 || how.require_atomic || from.size() <= options_.threshold ||
+        !sets_final_size())
       return send(from, 0, from.size(), &how, false, notify_here());
     // The end goes last and alone: only with it the file has its size and mode, whatever the order
     // of the parts before it.
@@ -125,13 +131,18 @@ class file_transfer {
     return {from, to, part, static_cast<std::size_t>((to - from + part - 1) / part)};
   }
 
-  [[nodiscard]] http::request request(std::string method, std::string const& target) const {
-    call_options call;
-    call.stall_timeout = options_.stall_timeout;
-    call.deadline = options_.deadline;
-    call.stop = stop_.token();
-    return agent_.make_request(std::move(method), target, call);
+  [[nodiscard]] call_options limits() const {
+    return {.stall_timeout = options_.stall_timeout,
+            .deadline = options_.deadline,
+            .stop = stop_.token()};
   }
+  [[nodiscard]] http::request request(std::string method, std::string const& target) const {
+    return agent_.make_request(std::move(method), target, limits());
+  }
+
+  /// Whether the agent knows `truncate_to`, without which the end of an older, longer file would
+  /// stay behind what is written in parts.
+  [[nodiscard]] bool sets_final_size() const { return agent_.protocol(limits()) >= 2; }
 
   [[nodiscard]] error changed() const {
     return error(errc::conflict, file_call_name("read", path_) + ": the file changed meanwhile",
@@ -282,7 +293,10 @@ class file_transfer {
     });
     // The same bytes at the same place: a repetition does no harm, whoever answers.
     auto const answer = call_operation(agent_, doing, std::move(rq), true);
-    auto const result = wire::write_result_from_json(file_answer_json(doing, answer));
+    auto result = wire::write_result_from_json(file_answer_json(doing, answer));
+    // Other agents than ours write in place and do not say so.
+    if (!answer.fields.contains(wire::instance_header))
+      result.atomic = false;
     if (result.size != size)
       throw error(errc::protocol_error, doing + ": the agent did not take all bytes",
                   {.where = hop::agent, .may_have_reached_peer = true});
