@@ -203,6 +203,10 @@ class basic_sandbox {
   /// URL of a server inside the machine that listens on 127.0.0.1:`port`. Requests to it must carry
   /// `headers()`. `scheme` "http" or "ws" replaces the endpoint's scheme by one of the same
   /// security.
+  ///
+  /// Behind an agent of the common protocol a connection belongs to that server from its first
+  /// request on, and a second request would reach the server as it is: ask with `Connection: close`
+  /// there.
   [[nodiscard]] std::string url_for(std::uint16_t port, std::string_view path = "/",
                                     std::string_view scheme = {}) const {
     if (port == 0)

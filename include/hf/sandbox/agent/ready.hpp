@@ -30,6 +30,7 @@ namespace hf::detail {
   rq.fields = to.headers;
   rq.unix_socket = to.unix_socket;
   rq.tls = to.tls;
+  rq.connection_group = "agent";
   return rq;
 }
 
@@ -58,7 +59,7 @@ std::optional<agent_health> probe_health(Transport& transport, endpoint const& t
         throw;
     }
   }
-  if (answer.status >= 500 || answer.status == 404 || answer.status == 429)
+  if (answer.status >= 500 || answer.status == 404 || answer.status == 408 || answer.status == 429)
     return std::nullopt;
   if (answer.status >= 400)
     throw agent_answer_error("wait for the agent", answer);

@@ -39,6 +39,10 @@ struct request {
   http::body body = {};
   /// Path of a unix socket to connect to in place of the URL's host and port; empty: TCP.
   std::string unix_socket = {};
+  /// Requests share kept-alive connections only with requests of the same group. The calls to an
+  /// agent have one of their own ("agent"): behind an agent of the common protocol a connection
+  /// that asked for a server inside belongs to that server from then on.
+  std::string connection_group = {};
   /// Longest time for resolving, connecting and the TLS handshake together.
   std::chrono::milliseconds connect_timeout{10'000};
   /// Longest silence: no byte moved in either direction.

@@ -25,7 +25,7 @@ concept is_void = std::is_void_v<R>;
 /// 2. A status >= 400 is an answer, not an error. 1xx heads are swallowed. Redirects are not
 ///    followed. Nothing is sent twice once a byte of it may have been processed.
 /// 3. `send` may be called from several threads at once on one object; connections are kept alive
-///    and pooled.
+///    and pooled, those of one `connection_group` apart from those of another.
 /// 4. An exception from the sink or from the body's reader ends the exchange and is rethrown
 ///    unchanged.
 /// 5. `connect_timeout` bounds connecting, `stall_timeout` silence in both directions, `deadline`

@@ -108,7 +108,7 @@ class beast_transport {
 
   static std::string pool_key(http::request const& rq, http::url const& target,
                               detail::proxy_address const& proxy, http::tls_settings const& tls) {
-    auto key = target.origin() + '\n' + rq.unix_socket;
+    auto key = target.origin() + '\n' + rq.unix_socket + '\n' + rq.connection_group;
     if (proxy.present())
       key += '\n' + proxy.host + ':' + std::to_string(proxy.port) + proxy.authorization();
     if (target.tls())

@@ -42,7 +42,7 @@ class curl_transport {
     auto const target = detail::validate_request(rq);
     detail::check_not_over(rq);
     detail::curl_route const route(rq, target, state_->options);
-    auto lane = state_->pool.take(route.key());
+    auto lane = state_->pool.take(route.key(), rq.connection_group);
     try {
       detail::curl_exchange(*lane, rq, target, route, state_->options, sink).run();
     } catch (...) {

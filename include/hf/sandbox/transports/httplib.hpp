@@ -58,7 +58,7 @@ class httplib_transport {
     detail::check_not_over(rq);
     auto const tls = detail::merge_tls(rq.tls, state_->options.tls);
     refuse_unsupported(rq, target);
-    auto peer = target.origin() + '\n' + rq.unix_socket;
+    auto peer = target.origin() + '\n' + rq.unix_socket + '\n' + rq.connection_group;
     if (target.tls())
       peer += '\n' + tls.ca_file + '\n' + tls.ca_path + '\n' + tls.cert_file + '\n' + tls.key_file;
 

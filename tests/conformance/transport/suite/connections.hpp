@@ -8,6 +8,7 @@
 
 #include <atomic>
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <string>
 #include <thread>
@@ -52,6 +53,23 @@ behaviours connection_behaviours() {
        }
        CHECK(server.connections() == 1);
      }},
+        {"requests of different groups never share a connection",
+         [] {
+           raw_server server([](raw_connection& c) {
+             while (c.read_request() && c.write(ok(std::to_string(c.index())))) {
+             }
+           });
+           T transport;
+           std::map<std::string, std::string> group_of;
+           for (int i = 0; i < 3; ++i)
+             for (char const* const group : {"", "a", "b"}) {
+               auto rq = get(server.url());
+               rq.connection_group = group;
+               auto const connection = http::fetch(transport, rq).body;
+               CHECK(group_of.emplace(connection, group).first->second == group);
+             }
+           CHECK(group_of.size() >= 3);
+         }},
         {"a moved transport keeps its connections",
          [] {
            raw_server server(answering([](auto const&) { return ok("ok"); }));

@@ -40,6 +40,9 @@ class curl_lane {
   [[nodiscard]] CURLM* multi() const noexcept { return multi_.get(); }
   [[nodiscard]] Handle* easy() const noexcept { return easy_.get(); }
 
+  /// Group of the requests that all its connections are for.
+  std::string group = {};
+
   /// Key of the route that the easy handle is set up for.
   [[nodiscard]] std::string const& route() const noexcept { return route_; }
   /// Sets the easy handle up for a route, if it is not; `more` adds to what the route itself sets.
@@ -100,18 +103,24 @@ class curl_lane_pool {
  public:
   explicit curl_lane_pool(std::size_t max_idle) : max_idle_(max_idle) {}
 
-  /// The lane used last for this route, else a new one, else (when full) the one idle for longest.
-  [[nodiscard]] std::unique_ptr<Lane> take(std::string const& route) {
+  /// The lane used last for this route, else a new one, else (when full) the one idle for longest;
+  /// always one of this group.
+  [[nodiscard]] std::unique_ptr<Lane> take(std::string const& route, std::string const& group) {
     {
       std::lock_guard const lock(mutex_);
-      auto const found = std::find_if(idle_.rbegin(), idle_.rend(),
-                                      [&](auto const& lane) { return lane->route() == route; });
+      auto const found = std::find_if(idle_.rbegin(), idle_.rend(), [&](auto const& lane) {
+        return lane->route() == route && lane->group == group;
+      });
       if (found != idle_.rend())
         return remove(std::prev(found.base()));
-      if (!idle_.empty() && idle_.size() >= max_idle_)
-        return remove(idle_.begin());
+      auto const oldest = std::find_if(idle_.begin(), idle_.end(),
+                                       [&](auto const& lane) { return lane->group == group; });
+      if (oldest != idle_.end() && idle_.size() >= max_idle_)
+        return remove(oldest);
     }
-    return std::make_unique<Lane>();
+    auto lane = std::make_unique<Lane>();
+    lane->group = group;
+    return lane;
   }
 
   void give_back(std::unique_ptr<Lane> lane) {
