@@ -22,7 +22,7 @@ std::string real_path(std::string const& path) {
   return real;
 }
 
-std::string parent_of(std::string const& path) {
+std::string containing_folder(std::string const& path) {
   return path.substr(0, path.rfind('/'));
 }
 
@@ -76,7 +76,7 @@ std::vector<std::string> hidden_directories(settings const& how) {
       hidden.push_back(std::move(path));
   }
   for (auto const& place : {how.state, how.scratch})
-    if (auto path = real_path(parent_of(place)); !system_directory_of(path).empty())
+    if (auto path = real_path(containing_folder(place)); !system_directory_of(path).empty())
       hidden.push_back(std::move(path));
   return hidden;
 }
