@@ -145,8 +145,7 @@ class agent_client {
         return attempt();
       } catch (error const& e) {
         // At the first failure and at the last: to ask may cost a request.
-        if (e.kind() == errc::connect_failed && (left == 5 || left == 0) && machine_ended_ &&
-            machine_ended_())
+        if ((left == 5 || left == 0) && is_end_of_machine(e))
           throw detail::sandbox_ended_error(e.details());
         if (left == 0 || !can_retry(e, idempotent))
           throw;
@@ -158,6 +157,11 @@ class agent_client {
       if (!pauses.wait(*failure))
         throw *failure;
     }
+  }
+
+  /// Whether a call failed because the machine is gone. Asks the launcher where that is possible.
+  [[nodiscard]] bool is_end_of_machine(error const& why) const {
+    return why.kind() == errc::connect_failed && machine_ended_ && machine_ended_();
   }
 
   /// What the agent can do; asks `/v1/info` once when the launch did not tell. An agent without

@@ -221,12 +221,11 @@ run_result conclude(run_driver<Transport>& driver, run_state& state, input_pump<
   if (state.overflowed()) {
     state.mute();
     bool const killed = driver.kill();
-    throw command_error(errc::output_limit,
-                        "command '" + state.result().command_line +
-                            (killed ? "' was killed" : "' could not be killed") +
-                            ": its output is larger than capture_limit (" +
-                            std::to_string(options.capture_limit) + " bytes)",
-                        std::move(state.result()));
+    std::string message = "command '" + state.result().command_line +
+                          (killed ? "' was killed" : "' could not be killed") +
+                          ": its output is larger than capture_limit (" +
+                          std::to_string(options.capture_limit) + " bytes)";
+    throw command_error(errc::output_limit, std::move(message), std::move(state.result()));
   }
   if (state.end_unknown())
     throw state.interrupted(errc::outcome_unknown,

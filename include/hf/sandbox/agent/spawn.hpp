@@ -61,6 +61,8 @@ http::response send_spawn(agent_client<Transport>& agent, http::request rq, run_
       give_up(failure->kind());
     if (!guard.allows())
       give_up(errc::outcome_unknown);
+    if (!give_up_at && !guard.may_have_arrived() && agent.is_end_of_machine(*failure))
+      throw sandbox_ended_error(failure->details());
     if (!give_up_at)
       give_up_at = clock::now() + options.reconnect_budget;
     if (clock::now() >= *give_up_at)
