@@ -244,6 +244,10 @@ struct request {
   http::body body = {};
   /// Path of a unix socket to connect to in place of the URL's host and port; empty: TCP.
   std::string unix_socket = {};
+  /// Requests share kept-alive connections only with requests of the same group. The calls to an
+  /// agent have one of their own ("agent"): behind an agent of the common protocol a connection
+  /// that asked for a server inside belongs to that server from then on.
+  std::string connection_group = {};
   /// Longest time for resolving, connecting and the TLS handshake together.
   std::chrono::milliseconds connect_timeout{10'000};
   /// Longest silence: no byte moved in either direction.
@@ -334,7 +338,7 @@ concept is_void = std::is_void_v<R>;
 /// 2. A status >= 400 is an answer, not an error. 1xx heads are swallowed. Redirects are not
 ///    followed. Nothing is sent twice once a byte of it may have been processed.
 /// 3. `send` may be called from several threads at once on one object; connections are kept alive
-///    and pooled.
+///    and pooled, those of one `connection_group` apart from those of another.
 /// 4. An exception from the sink or from the body's reader ends the exchange and is rethrown
 ///    unchanged.
 /// 5. `connect_timeout` bounds connecting, `stall_timeout` silence in both directions, `deadline`
@@ -398,6 +402,12 @@ struct transport_traits {
   /// Fields of an answer arrive as they were sent (else empty ones may be missing, and percent
   /// signs are decoded).
   bool exact_fields = true;
+  /// A chunked body that lacks only the empty line behind its last chunk is `connection_lost` (else
+  /// it may count as whole).
+  bool strict_last_chunk = true;
+  /// A TLS body with neither length nor chunks that ends without TLS's closing alert is
+  /// `connection_lost` (else it may count as whole).
+  bool strict_tls_end = true;
   /// Trailers after a chunked body are skipped (else such an answer is `errc::connection_lost`).
   bool trailers = true;
 };
@@ -1119,6 +1129,7 @@ inline constexpr std::uint64_t max_inline_input = 1u << 20;
 
 #ifndef HF_SANDBOX_AGENT_ANSWER_ERROR_HPP
 #define HF_SANDBOX_AGENT_ANSWER_ERROR_HPP
+#include <charconv>
 #include <cstdlib>
 namespace hf::detail {
 [[nodiscard]] constexpr errc errc_of_status(int status) noexcept {
@@ -1153,13 +1164,87 @@ namespace hf::detail {
       return status >= 500 ? errc::server_error : errc::protocol_error;
   }
 }
+[[nodiscard]] inline bool refused_unread(error const& e) noexcept {
+  int const status = e.http_status();
+  return status == 429 || ((status == 408 || status == 503) && e.hop() == hop::agent);
+}
+[[nodiscard]] inline bool is_bare_refusal(http::response const& answer) {
+  if (answer.status != 503 || !answer.body.empty())
+    return false;
+  for (auto const& field : answer.fields)
+    if (!http::iequals(field.name, "Connection") && !http::iequals(field.name, "Content-Length") &&
+        !http::iequals(field.name, "Content-Type"))
+      return false;
+  return true;
+}
+[[nodiscard]] constexpr errc errc_of_linux_error(int number) noexcept {
+  switch (number) {
+    case 1:   // EPERM
+    case 13:  // EACCES
+    case 30:  // EROFS
+      return errc::permission_denied;
+    case 2:  // ENOENT
+      return errc::not_found;
+    case 6:   // ENXIO
+    case 19:  // ENODEV
+    case 29:  // ESPIPE
+      return errc::not_regular;
+    case 12:   // ENOMEM
+    case 23:   // ENFILE
+    case 24:   // EMFILE
+    case 105:  // ENOBUFS
+      return errc::resource_exhausted;
+    case 16:  // EBUSY
+    case 17:  // EEXIST
+    case 26:  // ETXTBSY
+      return errc::conflict;
+    case 20:  // ENOTDIR
+      return errc::not_directory;
+    case 21:  // EISDIR
+      return errc::is_directory;
+    case 22:  // EINVAL
+    case 36:  // ENAMETOOLONG
+    case 40:  // ELOOP
+      return errc::invalid_argument;
+    case 27:  // EFBIG
+      return errc::too_large;
+    case 28:   // ENOSPC
+    case 122:  // EDQUOT
+      return errc::no_space;
+    case 39:  // ENOTEMPTY
+      return errc::not_empty;
+    default:
+      return errc::io_error;
+  }
+}
+[[nodiscard]] inline int system_error_in(std::string_view text) {
+  constexpr std::string_view mark = " (os error ";
+  auto const at = text.rfind(mark);
+  if (at == std::string_view::npos || text.back() != ')')
+    return 0;
+  int number = 0;
+  auto const digits = text.substr(at + mark.size(), text.size() - at - mark.size() - 1);
+  auto const end = digits.data() + digits.size();
+  auto const parsed = std::from_chars(digits.data(), end, number);
+  return parsed.ec == std::errc() && parsed.ptr == end ? number : 0;
+}
+[[nodiscard]] inline errc errc_of_text(errc by_status, std::string_view text, int number) {
+  if (by_status == errc::invalid_argument && text.starts_with("failed to spawn"))
+    return errc::exec_failed;
+  if (by_status == errc::conflict && text.starts_with("is a directory"))
+    return errc::is_directory;
+  if (by_status == errc::invalid_argument && text.starts_with("not a regular file"))
+    return errc::not_regular;
+  return by_status == errc::invalid_argument && number != 0 ? errc_of_linux_error(number)
+                                                            : by_status;
+}
 [[nodiscard]] inline double retry_after_seconds(http::headers const& fields) {
   std::string const text(fields.get("Retry-After"));
   if (text.empty())
     return -1;
   char* end = nullptr;
   double const seconds = std::strtod(text.c_str(), &end);
-  return end == text.c_str() || *end != '\0' || seconds < 0 ? -1 : seconds;
+  return end == text.c_str() || *end != '\0' || !(seconds >= 0) ? -1 : seconds;
 }
 template <class Json = wire::json>
 [[nodiscard]] error agent_answer_error(std::string_view doing, http::response const& answer) {
@@ -1170,6 +1255,7 @@ template <class Json = wire::json>
   details.retry_after_s = retry_after_seconds(answer.fields);
   details.where = hop::jobs_proxy;
   errc code = errc_of_status(answer.status);
+  bool coded = false;
   std::string text;
   auto const body = Json::parse(answer.body, nullptr, false);
   if (body.is_object()) {
@@ -1179,7 +1265,8 @@ template <class Json = wire::json>
     }
     if (auto const it = body.find("code"); it != body.end() && it->is_string()) {
       auto const named = errc_from_string(it->template get_ref<std::string const&>());
-      if (named != errc::internal)
+      coded = named != errc::internal;
+      if (coded)
         code = named;
     }
     if (auto const it = body.find("stage"); it != body.end() && it->is_string())
@@ -1187,15 +1274,17 @@ template <class Json = wire::json>
     if (auto const it = body.find("errno"); it != body.end() && it->is_number_integer())
       details.system_error = it->template get<int>();
   }
-  if (answer.fields.contains(wire::instance_header))
+  if (answer.fields.contains(wire::instance_header) || is_bare_refusal(answer))
     details.where = hop::agent;
   if (text.empty())
     text = answer.body.substr(0, 500);
-  if (code == errc::invalid_argument && text.starts_with("failed to spawn"))
-    code = errc::exec_failed;
-  if (code == errc::conflict && text.starts_with("is a directory"))
-    code = errc::is_directory;
-  if (answer.status == 429 || answer.status == 503 || answer.status == 502 || answer.status == 504)
+  if (!coded && details.where == hop::agent) {
+    if (details.system_error == 0)
+      details.system_error = system_error_in(text);
+    code = errc_of_text(code, text, details.system_error);
+  }
+  if (answer.status == 408 || answer.status == 429 || answer.status == 502 ||
+      answer.status == 503 || answer.status == 504)
     details.retry = retry_advice::yes;
   std::string message(doing);
   message += ": ";
@@ -1408,6 +1497,7 @@ namespace hf::detail {
   rq.fields = to.headers;
   rq.unix_socket = to.unix_socket;
   rq.tls = to.tls;
+  rq.connection_group = "agent";
   return rq;
 }
 template <transport Transport, class Json = wire::json>
@@ -1433,7 +1523,7 @@ std::optional<agent_health> probe_health(Transport& transport, endpoint const& t
         throw;
     }
   }
-  if (answer.status >= 500 || answer.status == 404 || answer.status == 429)
+  if (answer.status >= 500 || answer.status == 404 || answer.status == 408 || answer.status == 429)
     return std::nullopt;
   if (answer.status >= 400)
     throw agent_answer_error("wait for the agent", answer);
@@ -1471,11 +1561,56 @@ agent_health wait_until_ready(
 }  // namespace hf::detail
 #endif
 
+// hf/sandbox/detail/retry_pauses.hpp
+
+#ifndef HF_SANDBOX_DETAIL_RETRY_PAUSES_HPP
+#define HF_SANDBOX_DETAIL_RETRY_PAUSES_HPP
+namespace hf::detail {
+class retry_pauses {
+ public:
+  using clock = std::chrono::steady_clock;
+  static constexpr double longest_asked = 60;
+  retry_pauses(std::chrono::milliseconds first, std::chrono::milliseconds longest,
+               std::optional<clock::time_point> deadline, stop_token stop)
+      : first_(first),
+        longest_(longest),
+        pauses_(first, longest),
+        deadline_(deadline),
+        stop_(std::move(stop)) {}
+  [[nodiscard]] bool wait(error const& failure) {
+    auto pause = pauses_.next();
+    if (double const asked = failure.details().retry_after_s; asked > 0)
+      pause = (std::max)(pause, std::chrono::milliseconds(static_cast<std::int64_t>(
+                                    (std::min)(asked, longest_asked) * 1000)));
+    auto const until = clock::now() + pause;
+    if (deadline_ && until >= *deadline_)
+      return false;
+    if (!sleep_until(until, stop_))
+      throw error(errc::cancelled, "cancelled between two attempts");
+    return true;
+  }
+  void restart() { pauses_ = backoff(first_, longest_); }
+ private:
+  std::chrono::milliseconds first_;
+  std::chrono::milliseconds longest_;
+  backoff pauses_;
+  std::optional<clock::time_point> deadline_;
+  stop_token stop_;
+};
+}  // namespace hf::detail
+#endif
+
 // hf/sandbox/agent/client.hpp
 
 #ifndef HF_SANDBOX_AGENT_CLIENT_HPP
 #define HF_SANDBOX_AGENT_CLIENT_HPP
 namespace hf {
+namespace detail {
+inline void address_to(http::request& rq, std::string const& instance) {
+  if (!instance.empty())
+    rq.fields.set(std::string(wire::instance_header), instance);
+}
+}  // namespace detail
 struct call_options {
   std::chrono::milliseconds stall_timeout{0};
   std::optional<std::chrono::steady_clock::time_point> deadline = {};
@@ -1530,9 +1665,7 @@ class agent_client {
     try {
       return retrying(rq, false, [&] { return call(doing, rq, limit); });
     } catch (error const& e) {
-      if (e.http_status() == 0 && e.may_have_reached_peer() &&
-          (e.kind() == errc::connection_lost || e.kind() == errc::request_timed_out ||
-           e.kind() == errc::protocol_error)) {
+      if (leaves_open(e)) {
         auto details = e.details();
         details.retry = retry_advice::no;
         throw error(errc::outcome_unknown,
@@ -1545,53 +1678,59 @@ class agent_client {
   template <class Attempt>
   auto retrying(http::request const& rq, bool idempotent, Attempt&& attempt)
       -> decltype(attempt()) {
-    using clock = std::chrono::steady_clock;
-    detail::backoff pauses(std::chrono::milliseconds(100), std::chrono::milliseconds(5000));
+    detail::retry_pauses pauses(std::chrono::milliseconds(100), std::chrono::milliseconds(5000),
+                                rq.deadline, rq.stop);
     for (int left = 5;; --left) {
-      std::chrono::milliseconds pause{};
+      std::optional<error> failure;
       try {
         return attempt();
       } catch (error const& e) {
-        if (e.kind() == errc::connect_failed && (left == 5 || left == 0) && machine_ended_ &&
-            machine_ended_())
+        if ((left == 5 || left == 0) && is_end_of_machine(e))
           throw detail::sandbox_ended_error(e.details());
         if (left == 0 || !can_retry(e, idempotent))
           throw;
-        pause = pauses.next();
-        if (double const after = e.details().retry_after_s; after >= 0)
-          pause =
-              std::chrono::milliseconds(static_cast<std::int64_t>((std::min)(after, 60.0) * 1000));
-        if (rq.deadline && clock::now() + pause >= *rq.deadline)
-          throw;
+        if (e.kind() == errc::request_timed_out && e.http_status() == 0)
+          left = 1;
+        failure = e;
       }
-      if (!detail::sleep_for(pause, rq.stop))
-        throw error(errc::cancelled, "cancelled between two attempts");
+      if (!pauses.wait(*failure))
+        throw *failure;
     }
   }
+  [[nodiscard]] bool is_end_of_machine(error const& why) const {
+    return why.kind() == errc::connect_failed && machine_ended_ && machine_ended_();
+  }
   agent_health features(call_options const& options = {}) {
+    std::optional<agent_health> known;
     {
       std::lock_guard const lock(mutex_);
-      if (health_ && health_->features_known)
-        return *health_;
+      known = health_;
     }
-    auto const rq = make_request("GET", std::string(wire::info_route), options);
+    if (known && known->features_known)
+      return *known;
     agent_health learnt;
     try {
-      auto const answer = call_idempotent("ask the agent for its features", rq, 1u << 20);
-      learnt = detail::parse_health(wire::json::parse(answer.body, nullptr, false),
-                                    std::string(answer.fields.get(wire::instance_header)));
+      learnt = ask(wire::info_route, options);
     } catch (error const& e) {
       if (e.http_status() != 404)
         throw;
+      if (!known)
+        learnt = ask(wire::health_route, options);
     }
+    if (known && learnt.version.empty())
+      learnt = *known;
     learnt.features_known = true;
     std::lock_guard const lock(mutex_);
-    if (health_ && learnt.version.empty()) {
-      health_->features_known = true;
-    } else {
-      health_ = learnt;
+    health_ = learnt;
+    return learnt;
+  }
+  int protocol(call_options const& options = {}) {
+    {
+      std::lock_guard const lock(mutex_);
+      if (health_)
+        return health_->protocol;
     }
-    return *health_;
+    return features(options).protocol;
   }
   void require(std::string const& feature, call_options const& options = {}) {
     auto const health = features(options);
@@ -1618,27 +1757,39 @@ class agent_client {
     agent_client& owner_;
     http::response_sink& next_;
   };
+  agent_health ask(std::string_view route, call_options const& options) {
+    auto const rq = make_request("GET", std::string(route), options);
+    auto const answer = call_idempotent("ask the agent for its features", rq, 1u << 20);
+    return detail::parse_health(wire::json::parse(answer.body, nullptr, false),
+                                std::string(answer.fields.get(wire::instance_header)));
+  }
   void learn(std::string_view instance) {
     std::lock_guard const lock(mutex_);
     if (instance_ != instance)
       instance_ = std::string(instance);
   }
   static bool can_retry(error const& e, bool idempotent) {
+    if (detail::refused_unread(e))
+      return true;
     switch (e.kind()) {
       case errc::cancelled:
         return false;
-      case errc::rate_limited:
-        return true;
       case errc::connect_failed:
       case errc::resolve_failed:
-        return !e.may_have_reached_peer() || idempotent;
       case errc::connection_lost:
-        return idempotent || !e.may_have_reached_peer();
       case errc::request_timed_out:
-        return idempotent && e.http_status() != 0;
+        return idempotent || !e.may_have_reached_peer();
       default:
         return idempotent && e.retry() == retry_advice::yes;
     }
+  }
+  static bool leaves_open(error const& e) {
+    if (e.http_status() != 0)
+      return e.hop() == hop::jobs_proxy && e.retry() == retry_advice::yes &&
+             e.kind() != errc::rate_limited;
+    return e.may_have_reached_peer() &&
+           (e.kind() == errc::connection_lost || e.kind() == errc::request_timed_out ||
+            e.kind() == errc::protocol_error);
   }
   Transport* transport_;
   hf::endpoint endpoint_;
@@ -1648,6 +1799,259 @@ class agent_client {
   std::string instance_;
 };
 }  // namespace hf
+#endif
+
+// hf/sandbox/command.hpp
+
+#ifndef HF_SANDBOX_COMMAND_HPP
+#define HF_SANDBOX_COMMAND_HPP
+
+
+#include <variant>
+
+namespace hf {
+
+/// What to run: an argument vector, or a script for `/bin/sh -c` made by `hf::shell`.
+class command {
+ public:
+  /// An argument vector; the first item is looked up in the machine's PATH.
+  command(std::initializer_list<std::string> argv) : value_(std::vector<std::string>(argv)) {}
+  /// An argument vector.
+  command(std::vector<std::string> argv) : value_(std::move(argv)) {}
+
+  /// The argument vector, or null for a script.
+  [[nodiscard]] std::vector<std::string> const* argv() const noexcept {
+    return std::get_if<std::vector<std::string>>(&value_);
+  }
+  /// The script, or null for an argument vector.
+  [[nodiscard]] std::string const* script() const noexcept {
+    return std::get_if<std::string>(&value_);
+  }
+  /// As the wire has it.
+  [[nodiscard]] std::variant<std::string, std::vector<std::string>> const& value() const noexcept {
+    return value_;
+  }
+  /// The command for people, shortened to 200 bytes.
+  [[nodiscard]] std::string display() const {
+    std::string text;
+    if (auto const* s = script()) {
+      text = *s;
+    } else {
+      for (auto const& item : *argv()) {
+        if (!text.empty())
+          text += ' ';
+        text += item;
+        if (text.size() > 200)
+          break;
+      }
+    }
+    if (text.size() > 200)
+      text = text.substr(0, 197) + "...";
+    return text;
+  }
+
+  friend command shell(std::string script);
+
+ private:
+  struct script_tag {};
+  command(script_tag, std::string script) : value_(std::move(script)) {}
+
+  std::variant<std::string, std::vector<std::string>> value_;
+};
+
+/// A script that `/bin/sh -c` runs in the machine: `sb.exec(hf::shell("ls | wc -l"))`.
+[[nodiscard]] inline command shell(std::string script) {
+  return command(command::script_tag{}, std::move(script));
+}
+
+/// What a run's standard input gets: nothing, bytes, or a reader of any size.
+using run_input = http::body;
+
+/// What happens when more output is captured than `capture_limit` allows.
+enum class capture_overflow {
+  /// The command's tree is killed and `errc::output_limit` is thrown.
+  fail,
+  /// The rest is not captured (callbacks still get it); `run_result::truncated` says so.
+  truncate,
+};
+
+/// What a stop request does to a running command.
+enum class on_stop {
+  /// Kills the command and all its descendants; the result has what there was and `cancelled`. When
+  /// the agent cannot be told (it is out of reach, or knows no operation ids), `errc::cancelled` is
+  /// thrown as with `abandon`.
+  kill,
+  /// Leaves it running: `errc::cancelled` is thrown, as `run_interrupted` with what `resume` needs.
+  abandon,
+};
+
+/// How to run a command. Every field has a default.
+struct exec_options {
+  /// Working directory; empty: the sandbox's own (its home, or the image's).
+  std::string cwd = {};
+  /// Environment variables over those of the machine.
+  std::map<std::string, std::string> env = {};
+  /// Standard input; nothing: /dev/null. Above 1 MiB it is streamed while the command runs.
+  run_input input = {};
+  /// Leaves standard input open for `basic_process::write_input` (background processes only, and
+  /// instead of `input`). Needs our agent.
+  bool open_input = false;
+  /// Kills the command and all its descendants after this time (`run_result::timed_out`).
+  std::optional<std::chrono::milliseconds> timeout = {};
+  /// Gets standard output as it arrives, on the calling thread; a slow callback slows the command.
+  /// What it throws kills the command and leaves `exec` unchanged.
+  std::function<void(std::string_view)> on_stdout = {};
+  /// The same for standard error.
+  std::function<void(std::string_view)> on_stderr = {};
+  /// Keeps output in `run_result::out` and `run_result::err`.
+  bool capture = true;
+  /// Bytes of output captured at most, both streams together.
+  std::uint64_t capture_limit = 64u << 20;
+  /// What happens beyond that.
+  capture_overflow overflow = capture_overflow::fail;
+  /// Sends standard error into standard output, in the true order. Needs our agent.
+  bool merge_stderr = false;
+  /// User name, uid or "uid:gid" to run as; empty: the agent's. Needs our agent.
+  std::string user = {};
+  /// A name for `processes()` (background processes only).
+  std::string tag = {};
+  /// Features that the agent must have, by their names in `info()`; else `errc::unsupported`.
+  std::vector<std::string> require = {};
+  /// Cancels from another thread; see `when_stopped`.
+  stop_token stop = {};
+  /// What a stop request does.
+  on_stop when_stopped = on_stop::kill;
+  /// Point in time after which the call gives up waiting (`errc::request_timed_out`, as
+  /// `run_interrupted`); the command is not killed by it.
+  std::optional<std::chrono::steady_clock::time_point> deadline = {};
+  /// Longest silence on the event stream, on which the agent pings every 15 s; then the connection
+  /// counts as dead and is made anew. The same bound as the official client's.
+  std::chrono::milliseconds stall_timeout{70'000};
+  /// How long a broken connection is tried again before `errc::connection_lost`; starts anew after
+  /// each successful re-attachment.
+  std::chrono::milliseconds reconnect_budget{60'000};
+  /// How long the machine keeps the command running without its caller; 0 s: killed at once.
+  std::chrono::seconds linger{60};
+  /// Operation id, 32 hexadecimal digits; empty: a random one. The same id with the same command
+  /// never runs twice.
+  std::string operation_id = {};
+};
+
+/// How a command ended and what it wrote. There is no result without the agent's word that the
+/// command has ended.
+struct run_result {
+  /// Exit code; -1 when a signal ended the command.
+  int exit_code = -1;
+  /// The signal that ended the command; 0: none.
+  int signal = 0;
+  /// Standard output, as exact bytes unless `lossy`.
+  std::string out = {};
+  /// Standard error.
+  std::string err = {};
+  /// The command's own timeout ran out and its tree was killed.
+  bool timed_out = false;
+  /// A stop request killed the command.
+  bool cancelled = false;
+  /// The output contains U+FFFD where the agent may have replaced bytes (common protocol only).
+  bool lossy = false;
+  /// Output beyond `capture_limit` was not captured.
+  bool truncated = false;
+  /// A descendant still held a pipe open when the command had ended.
+  bool output_open = false;
+  /// Processes that may belong to the command, are alive, and could not be attributed.
+  std::int64_t unattributed = 0;
+  /// Bytes of output that the agent had to drop.
+  std::uint64_t dropped_bytes = 0;
+  /// The command's running time, measured by the agent.
+  std::chrono::milliseconds duration{0};
+  /// The command, for error messages.
+  std::string command_line = {};
+
+  /// Exit code 0, not killed, not timed out.
+  [[nodiscard]] bool ok() const noexcept {
+    return exit_code == 0 && signal == 0 && !timed_out && !cancelled;
+  }
+  /// Throws `command_error` (`command_failed`, `command_timed_out`, `cancelled`) unless `ok()`.
+  run_result const& check() const;
+};
+
+/// A command that did not end well, with its result.
+class command_error : public error {
+ public:
+  /// `code` is `command_failed`, `command_timed_out`, `output_limit` or `cancelled`.
+  command_error(errc code, std::string message, run_result result)
+      : error(code, std::move(message), {.where = hop::agent, .may_have_reached_peer = true}),
+        result_(std::make_shared<run_result const>(std::move(result))) {}
+  /// What there was.
+  [[nodiscard]] run_result const& result() const noexcept { return *result_; }
+
+ private:
+  std::shared_ptr<run_result const> result_;
+};
+
+inline run_result const& run_result::check() const {
+  if (ok())
+    return *this;
+  std::string how = "exit code " + std::to_string(exit_code);
+  errc code = errc::command_failed;
+  if (timed_out) {
+    code = errc::command_timed_out;
+    how = "killed by its timeout";
+  } else if (cancelled) {
+    code = errc::cancelled;
+    how = "cancelled";
+  } else if (signal != 0) {
+    how = "signal " + std::to_string(signal);
+  }
+  std::string message = "command '" + command_line + "' failed: " + how;
+  if (!err.empty()) {
+    auto const from = err.size() > 1000 ? err.size() - 1000 : 0;
+    message += "\n" + err.substr(from);
+  }
+  throw command_error(code, std::move(message), *this);
+}
+
+/// What is needed to find a run again, also from another process.
+struct run_handle {
+  /// The operation id the run was started with; empty for agents without them.
+  std::string operation_id = {};
+  /// The agent's id of the run ("p-3"); empty while it is not known.
+  std::string process_id = {};
+  /// The agent that runs it; another one (after a restart) does not know the run.
+  std::string agent_instance = {};
+  /// Number of the last record that was delivered; in an `errc::output_gone` of the last one that
+  /// is no longer kept.
+  std::uint64_t last_seq = 0;
+};
+
+/// The connection to a running command was given up; the command may go on. Holds what `resume`
+/// needs to go on, and what was captured so far.
+class run_interrupted : public error {
+ public:
+  /// With the handle to go on with and the output so far.
+  run_interrupted(errc code, std::string message, run_handle handle, std::string out,
+                  std::string err, error_details details = {})
+      : error(code, std::move(message), std::move(details)),
+        extra_(std::make_shared<extra const>(
+            extra{std::move(handle), std::move(out), std::move(err)})) {}
+  /// What `resume` takes.
+  [[nodiscard]] run_handle const& handle() const noexcept { return extra_->handle; }
+  /// Standard output captured so far.
+  [[nodiscard]] std::string const& out() const noexcept { return extra_->out; }
+  /// Standard error captured so far.
+  [[nodiscard]] std::string const& err() const noexcept { return extra_->err; }
+
+ private:
+  struct extra {
+    run_handle handle;
+    std::string out;
+    std::string err;
+  };
+  std::shared_ptr<extra const> extra_;
+};
+
+}  // namespace hf
+
 #endif
 
 // hf/sandbox/detail/base64.hpp
@@ -1813,7 +2217,6 @@ namespace hf::detail {
 #ifndef HF_SANDBOX_WIRE_EVENTS_HPP
 #define HF_SANDBOX_WIRE_EVENTS_HPP
 #include <limits>
-#include <variant>
 namespace hf::wire {
 enum class output_stream { out, err };
 struct start_event {
@@ -1835,6 +2238,9 @@ struct exit_event {
   std::int64_t unattributed = 0;
   std::uint64_t dropped_bytes = 0;
   std::uint64_t seq = 0;
+  [[nodiscard]] bool is_known() const noexcept {
+    return exit_code.has_value() || signal.has_value() || timed_out;
+  }
 };
 using event = std::variant<start_event, output_event, ping_event, exit_event>;
 [[nodiscard]] constexpr std::string_view to_string(output_stream stream) noexcept {
@@ -1955,8 +2361,6 @@ template <class Json>
   exit.unattributed = detail::event_integer(j, "unattributed").value_or(0);
   exit.dropped_bytes = detail::event_count(j, "dropped_bytes");
   exit.seq = detail::event_count(j, "seq");
-  if (!exit.exit_code && !exit.signal && !exit.timed_out)
-    detail::malformed_event("an exit without code and signal");
   return exit;
 }
 template <class Json>
@@ -1992,6 +2396,7 @@ template <class Json>
 #ifndef HF_SANDBOX_WIRE_EXEC_HPP
 #define HF_SANDBOX_WIRE_EXEC_HPP
 namespace hf::wire {
+inline constexpr std::string_view stream_input = "stream";
 struct exec_request {
   std::variant<std::string, std::vector<std::string>> cmd = {};
   std::optional<bool> shell = {};
@@ -2044,9 +2449,9 @@ template <class Json = json>
   if (request.timeout)
     j["timeout"] = *request.timeout;
   if (request.input_stream) {
-    j["stdin"] = "stream";
+    j["stdin"] = stream_input;
   } else if (request.input) {
-    if (hf::detail::is_utf8(*request.input) && !(request.v >= 2 && *request.input == "stream"))
+    if (hf::detail::is_utf8(*request.input) && !(request.v >= 2 && *request.input == stream_input))
       j["stdin"] = *request.input;
     else
       j["stdin_b64"] = hf::detail::base64_encode(*request.input);
@@ -2166,12 +2571,14 @@ class member_reader {
 template <class Json>
 void parse_command(member_reader<Json>& members, exec_request& request) {
   Json* const cmd = members.find("cmd");
+  request.shell = members.flag("shell");
+  if (request.shell && *request.shell && (cmd == nullptr || !cmd->is_string()))
+    refuse("shell=true requires 'cmd' to be a string");
+  if (request.shell && !*request.shell && (cmd == nullptr || !cmd->is_array()))
+    refuse("shell=false requires 'cmd' to be an array of strings");
   if (cmd == nullptr || !(cmd->is_string() || cmd->is_array()))
     refuse("missing 'cmd' (string or array of strings)");
-  request.shell = members.flag("shell");
   if (cmd->is_string()) {
-    if (request.shell && !*request.shell)
-      refuse("shell=false requires 'cmd' to be an array of strings");
     auto& text = cmd->template get_ref<std::string&>();
     if (text.empty())
       refuse("cmd must not be empty");
@@ -2179,8 +2586,6 @@ void parse_command(member_reader<Json>& members, exec_request& request) {
     request.cmd = std::move(text);
     return;
   }
-  if (request.shell && *request.shell)
-    refuse("shell=true requires 'cmd' to be a string");
   if (cmd->empty())
     refuse("cmd array must not be empty");
   std::vector<std::string> argv;
@@ -2220,7 +2625,7 @@ void parse_input(member_reader<Json>& members, exec_request& request) {
     request.input = hf::detail::base64_decode(*encoded);
     if (!request.input)
       refuse("'stdin_b64' must be padded base64");
-  } else if (text && request.v >= 2 && *text == "stream") {
+  } else if (text && request.v >= 2 && *text == stream_input) {
     request.input_stream = true;
   } else {
     request.input = std::move(text);
@@ -2400,6 +2805,111 @@ template <class Json = json>
 }  // namespace hf::wire
 #endif
 
+// hf/sandbox/agent/run_start.hpp
+
+#ifndef HF_SANDBOX_AGENT_RUN_START_HPP
+#define HF_SANDBOX_AGENT_RUN_START_HPP
+namespace hf::detail {
+[[nodiscard]] constexpr bool passing_status(int status) noexcept {
+  return status == 408 || status == 429 || status == 502 || status == 503 || status == 504;
+}
+[[nodiscard]] inline bool may_pass(error const& why) noexcept {
+  if (why.http_status() != 0)
+    return passing_status(why.http_status());
+  switch (why.kind()) {
+    case errc::resolve_failed:
+    case errc::connect_failed:
+    case errc::tls_failed:
+    case errc::request_timed_out:
+    case errc::connection_lost:
+      return true;
+    case errc::protocol_error:
+      return why.hop() != hop::agent;
+    default:
+      return false;
+  }
+}
+class resend_guard {
+ public:
+  explicit resend_guard(std::string instance) : instance_(std::move(instance)) {}
+  void taken_by(std::string_view instance) { instance_ = std::string(instance); }
+  void address(http::request& rq) const {
+    if (arrived_)
+      address_to(rq, instance_);
+  }
+  void failed(error const& why) noexcept {
+    int const status = why.http_status();
+    bool const refused =
+        status != 0 && (!passing_status(status) || status == 429 || why.hop() == hop::agent);
+    arrived_ = arrived_ || (why.may_have_reached_peer() && !refused);
+  }
+  [[nodiscard]] bool may_have_arrived() const noexcept { return arrived_; }
+  [[nodiscard]] bool allows() const noexcept { return !arrived_ || !instance_.empty(); }
+  [[nodiscard]] std::string const& instance() const noexcept { return instance_; }
+ private:
+  std::string instance_;
+  bool arrived_ = false;
+};
+template <transport Transport>
+wire::run_status find_run(agent_client<Transport>& agent, run_handle& handle,
+                          call_options const& options) {
+  if (handle.operation_id.empty())
+    throw error(errc::op_unknown, "the run has no operation id");
+  auto rq =
+      agent.make_request("GET", std::string(wire::ops_route) + "/" + handle.operation_id, options);
+  address_to(rq, handle.agent_instance);
+  auto const answer = agent.call_idempotent("look for the run", rq, 1u << 20);
+  auto const run = wire::run_status_from_json(wire::json::parse(answer.body, nullptr, false));
+  if (run.id.empty())
+    throw error(errc::protocol_error, "look for the run: the agent's answer has no id",
+                {.http_status = answer.status, .where = hop::agent, .may_have_reached_peer = true});
+  handle.process_id = run.id;
+  if (handle.agent_instance.empty())
+    handle.agent_instance = std::string(answer.fields.get(wire::instance_header));
+  return run;
+}
+}  // namespace hf::detail
+#endif
+
+// hf/sandbox/detail/linked_stop.hpp
+
+#ifndef HF_SANDBOX_DETAIL_LINKED_STOP_HPP
+#define HF_SANDBOX_DETAIL_LINKED_STOP_HPP
+#include <atomic>
+namespace hf::detail {
+#if defined(__cpp_lib_jthread)
+class linked_stop {
+ public:
+  explicit linked_stop(stop_token const& outer) : link_(outer, requester{&source_}) {}
+  linked_stop(linked_stop const&) = delete;
+  linked_stop& operator=(linked_stop const&) = delete;
+  [[nodiscard]] stop_token token() const { return source_.get_token(); }
+  [[nodiscard]] bool requested() const { return source_.stop_requested(); }
+  void request() { source_.request_stop(); }
+ private:
+  struct requester {
+    std::stop_source* source;
+    void operator()() const { source->request_stop(); }
+  };
+  std::stop_source source_;
+  std::stop_callback<requester> link_;
+};
+#else
+class linked_stop {
+ public:
+  explicit linked_stop(stop_token const&) {}
+  linked_stop(linked_stop const&) = delete;
+  linked_stop& operator=(linked_stop const&) = delete;
+  [[nodiscard]] stop_token token() const { return {}; }
+  [[nodiscard]] bool requested() const { return requested_; }
+  void request() { requested_ = true; }
+ private:
+  std::atomic<bool> requested_{false};
+};
+#endif
+}  // namespace hf::detail
+#endif
+
 // hf/sandbox/agent/input_pump.hpp
 
 #ifndef HF_SANDBOX_AGENT_INPUT_PUMP_HPP
@@ -2463,15 +2973,17 @@ template <transport Transport>
 class input_pump {
  public:
   static constexpr std::uint64_t piece = 16u << 20;
-  input_pump(agent_client<Transport>& agent, http::body const& input, stop_source fail_run)
-      : agent_(agent), input_(input), fail_run_(std::move(fail_run)) {}
+  input_pump(agent_client<Transport>& agent, http::body const& input, linked_stop& fail_run)
+      : agent_(agent), input_(input), fail_run_(fail_run) {}
   input_pump(input_pump const&) = delete;
   input_pump& operator=(input_pump const&) = delete;
   ~input_pump() { finish(); }
-  void start(std::string const& process_id) {
+  void start(run_handle const& handle) {
     if (thread_.joinable())
       return;
-    thread_ = std::thread([this, process_id] { run(process_id); });
+    target_ = std::string(wire::processes_route) + "/" + handle.process_id + "/stdin?offset=";
+    instance_ = handle.agent_instance;
+    thread_ = std::thread([this] { run(); });
   }
   void finish() {
     done_.request_stop();
@@ -2480,44 +2992,45 @@ class input_pump {
   }
   [[nodiscard]] std::exception_ptr const& failure() const noexcept { return failure_; }
  private:
-  void run(std::string const& id) {
+  void run() {
     try {
       text_reader<> text(input_.text());
       http::body_reader& source = input_.reader() != nullptr ? *input_.reader() : text;
       std::uint64_t const total = source.size();
       std::uint64_t offset = 0;
-      backoff pauses = first_pauses();
+      retry_pauses pauses(std::chrono::milliseconds(50), std::chrono::milliseconds(2000), {},
+                          done_.get_token());
       for (;;) {
         auto const size = (std::min)(piece, total - offset);
         bool const last = offset + size == total;
-        auto const sent = attempt([&] { return send_piece(id, source, offset, size, last); });
+        auto const sent = attempt([&] { return send_piece(source, offset, size, last); });
         if (sent.over || (sent.done && last))
           return;
         if (sent.done) {
           offset += size;
-          pauses = first_pauses();
+          pauses.restart();
           continue;
         }
-        if (!sleep_for(pauses.next(), done_.get_token()))
-          return;
-        auto const asked = attempt([&] { return ask_accepted(id, offset); });
+        static_cast<void>(pauses.wait(*sent.failure));
+        auto const asked = attempt([&] { return ask_accepted(offset); });
         if (asked.over)
           return;
         if (asked.done && accepted_ > offset) {
           offset = (std::min)(accepted_, total);
-          pauses = first_pauses();
+          pauses.restart();
         }
       }
     } catch (...) {
       if (done_.get_token().stop_requested())
         return;
       failure_ = std::current_exception();
-      fail_run_.request_stop();
+      fail_run_.request();
     }
   }
   struct outcome {
     bool done = false;
     bool over = false;
+    std::optional<error> failure = {};
   };
   template <class Request>
   outcome attempt(Request&& request) {
@@ -2527,46 +3040,38 @@ class input_pump {
     } catch (error const& e) {
       if (done_.get_token().stop_requested())
         return {.over = true};
-      if (e.http_status() == 404 || e.http_status() == 410)
+      if (e.http_status() == 404 || e.http_status() == 410 || e.kind() == errc::op_unknown)
         return {.over = true};
-      bool const passing =
-          e.http_status() == 0
-              ? e.kind() == errc::connection_lost || e.kind() == errc::connect_failed ||
-                    e.kind() == errc::request_timed_out || e.kind() == errc::protocol_error
-              : e.retry() == retry_advice::yes || e.http_status() == 408 || e.http_status() == 409;
-      if (!passing)
+      if (!may_pass(e) && e.http_status() != 409)
         throw;
-      return {};
+      return {.failure = e};
     }
   }
-  [[nodiscard]] static backoff first_pauses() {
-    return backoff(std::chrono::milliseconds(50), std::chrono::milliseconds(2000));
-  }
-  [[nodiscard]] http::request input_request(std::string const& id, std::uint64_t offset, bool eof) {
-    auto rq = agent_.make_request("POST", std::string(wire::processes_route) + "/" + id +
-                                              "/stdin?offset=" + std::to_string(offset) +
-                                              (eof ? "&eof=1" : ""));
+  [[nodiscard]] http::request input_request(std::uint64_t offset, bool eof) {
+    auto rq = agent_.make_request("POST", target_ + std::to_string(offset) + (eof ? "&eof=1" : ""));
+    address_to(rq, instance_);
     rq.fields.set("Content-Type", "application/octet-stream");
     rq.stop = done_.get_token();
     return rq;
   }
-  void send_piece(std::string const& id, http::body_reader& source, std::uint64_t offset,
-                  std::uint64_t size, bool last) {
-    auto rq = input_request(id, offset, last);
+  void send_piece(http::body_reader& source, std::uint64_t offset, std::uint64_t size, bool last) {
+    auto rq = input_request(offset, last);
     rq.body =
         std::shared_ptr<http::body_reader>(std::make_shared<slice_reader<>>(source, offset, size));
     agent_.call("send input", rq, 1u << 20);
   }
-  void ask_accepted(std::string const& id, std::uint64_t offset) {
-    auto rq = input_request(id, offset, false);
+  void ask_accepted(std::uint64_t offset) {
+    auto rq = input_request(offset, false);
     rq.body = "";
     accepted_ = wire::accepted_input(agent_.call("ask for the accepted input", rq, 1u << 20).body)
                     .value_or(offset);
   }
   agent_client<Transport>& agent_;
   http::body const& input_;
-  stop_source fail_run_;
+  linked_stop& fail_run_;
   stop_source done_;
+  std::string target_;
+  std::string instance_;
   std::uint64_t accepted_ = 0;
   std::exception_ptr failure_;
   std::thread thread_;
@@ -2578,7 +3083,6 @@ class input_pump {
 
 #ifndef HF_SANDBOX_AGENT_OUTPUT_LINE_HPP
 #define HF_SANDBOX_AGENT_OUTPUT_LINE_HPP
-#include <charconv>
 namespace hf::detail {
 template <class = void>
 [[nodiscard]] std::optional<std::size_t> unescape_string(std::string_view text, std::string& out) {
@@ -2747,255 +3251,6 @@ class event_stream {
 }  // namespace hf::detail
 #endif
 
-// hf/sandbox/command.hpp
-
-#ifndef HF_SANDBOX_COMMAND_HPP
-#define HF_SANDBOX_COMMAND_HPP
-
-
-
-namespace hf {
-
-/// What to run: an argument vector, or a script for `/bin/sh -c` made by `hf::shell`.
-class command {
- public:
-  /// An argument vector; the first item is looked up in the machine's PATH.
-  command(std::initializer_list<std::string> argv) : value_(std::vector<std::string>(argv)) {}
-  /// An argument vector.
-  command(std::vector<std::string> argv) : value_(std::move(argv)) {}
-
-  /// The argument vector, or null for a script.
-  [[nodiscard]] std::vector<std::string> const* argv() const noexcept {
-    return std::get_if<std::vector<std::string>>(&value_);
-  }
-  /// The script, or null for an argument vector.
-  [[nodiscard]] std::string const* script() const noexcept {
-    return std::get_if<std::string>(&value_);
-  }
-  /// As the wire has it.
-  [[nodiscard]] std::variant<std::string, std::vector<std::string>> const& value() const noexcept {
-    return value_;
-  }
-  /// The command for people, shortened to 200 bytes.
-  [[nodiscard]] std::string display() const {
-    std::string text;
-    if (auto const* s = script()) {
-      text = *s;
-    } else {
-      for (auto const& item : *argv()) {
-        if (!text.empty())
-          text += ' ';
-        text += item;
-        if (text.size() > 200)
-          break;
-      }
-    }
-    if (text.size() > 200)
-      text = text.substr(0, 197) + "...";
-    return text;
-  }
-
-  friend command shell(std::string script);
-
- private:
-  struct script_tag {};
-  command(script_tag, std::string script) : value_(std::move(script)) {}
-
-  std::variant<std::string, std::vector<std::string>> value_;
-};
-
-/// A script that `/bin/sh -c` runs in the machine: `sb.exec(hf::shell("ls | wc -l"))`.
-[[nodiscard]] inline command shell(std::string script) {
-  return command(command::script_tag{}, std::move(script));
-}
-
-/// What a run's standard input gets: nothing, bytes, or a reader of any size.
-using run_input = http::body;
-
-/// What happens when more output is captured than `capture_limit` allows.
-enum class capture_overflow {
-  /// The command's tree is killed and `errc::output_limit` is thrown.
-  fail,
-  /// The rest is not captured (callbacks still get it); `run_result::truncated` says so.
-  truncate,
-};
-
-/// What a stop request does to a running command.
-enum class on_stop {
-  /// Kills the command and all its descendants; the result has what there was and `cancelled`.
-  kill,
-  /// Leaves it running: `errc::cancelled` is thrown, as `run_interrupted` with what `resume` needs.
-  abandon,
-};
-
-/// How to run a command. Every field has a default.
-struct exec_options {
-  /// Working directory; empty: the sandbox's own (its home, or the image's).
-  std::string cwd = {};
-  /// Environment variables over those of the machine.
-  std::map<std::string, std::string> env = {};
-  /// Standard input; nothing: /dev/null. Above 1 MiB it is streamed while the command runs.
-  run_input input = {};
-  /// Leaves standard input open for `basic_process::write_input` (background processes only, and
-  /// instead of `input`). Needs our agent.
-  bool open_input = false;
-  /// Kills the command and all its descendants after this time (`run_result::timed_out`).
-  std::optional<std::chrono::milliseconds> timeout = {};
-  /// Gets standard output as it arrives, on the calling thread; a slow callback slows the command.
-  /// What it throws kills the command and leaves `exec` unchanged.
-  std::function<void(std::string_view)> on_stdout = {};
-  /// The same for standard error.
-  std::function<void(std::string_view)> on_stderr = {};
-  /// Keeps output in `run_result::out` and `run_result::err`.
-  bool capture = true;
-  /// Bytes of output captured at most, both streams together.
-  std::uint64_t capture_limit = 64u << 20;
-  /// What happens beyond that.
-  capture_overflow overflow = capture_overflow::fail;
-  /// Sends standard error into standard output, in the true order. Needs our agent.
-  bool merge_stderr = false;
-  /// User name, uid or "uid:gid" to run as; empty: the agent's. Needs our agent.
-  std::string user = {};
-  /// A name for `processes()` (background processes only).
-  std::string tag = {};
-  /// Features that the agent must have, by their names in `info()`; else `errc::unsupported`.
-  std::vector<std::string> require = {};
-  /// Cancels from another thread; see `when_stopped`.
-  stop_token stop = {};
-  /// What a stop request does.
-  on_stop when_stopped = on_stop::kill;
-  /// Point in time after which the call gives up waiting (`errc::request_timed_out`, as
-  /// `run_interrupted`); the command is not killed by it.
-  std::optional<std::chrono::steady_clock::time_point> deadline = {};
-  /// Longest silence on the event stream, on which the agent pings every 15 s; then the connection
-  /// counts as dead and is made anew. The same bound as the official client's.
-  std::chrono::milliseconds stall_timeout{70'000};
-  /// How long a broken connection is tried again before `errc::connection_lost`; starts anew after
-  /// each successful re-attachment.
-  std::chrono::milliseconds reconnect_budget{60'000};
-  /// How long the machine keeps the command running without its caller; 0 s: killed at once.
-  std::chrono::seconds linger{60};
-  /// Operation id, 32 hexadecimal digits; empty: a random one. The same id with the same command
-  /// never runs twice.
-  std::string operation_id = {};
-};
-
-/// How a command ended and what it wrote. There is no result without the agent's word that the
-/// command has ended.
-struct run_result {
-  /// Exit code; -1 when a signal ended the command.
-  int exit_code = -1;
-  /// The signal that ended the command; 0: none.
-  int signal = 0;
-  /// Standard output, as exact bytes unless `lossy`.
-  std::string out = {};
-  /// Standard error.
-  std::string err = {};
-  /// The command's own timeout ran out and its tree was killed.
-  bool timed_out = false;
-  /// A stop request killed the command.
-  bool cancelled = false;
-  /// The output contains U+FFFD where the agent may have replaced bytes (common protocol only).
-  bool lossy = false;
-  /// Output beyond `capture_limit` was not captured.
-  bool truncated = false;
-  /// A descendant still held a pipe open when the command had ended.
-  bool output_open = false;
-  /// Processes that may belong to the command, are alive, and could not be attributed.
-  std::int64_t unattributed = 0;
-  /// Bytes of output that the agent had to drop.
-  std::uint64_t dropped_bytes = 0;
-  /// The command's running time, measured by the agent.
-  std::chrono::milliseconds duration{0};
-  /// The command, for error messages.
-  std::string command_line = {};
-
-  /// Exit code 0, not killed, not timed out.
-  [[nodiscard]] bool ok() const noexcept {
-    return exit_code == 0 && signal == 0 && !timed_out && !cancelled;
-  }
-  /// Throws `command_error` (`command_failed`, `command_timed_out`, `cancelled`) unless `ok()`.
-  run_result const& check() const;
-};
-
-/// A command that did not end well, with its result.
-class command_error : public error {
- public:
-  /// `code` is `command_failed`, `command_timed_out`, `output_limit` or `cancelled`.
-  command_error(errc code, std::string message, run_result result)
-      : error(code, std::move(message), {.where = hop::agent, .may_have_reached_peer = true}),
-        result_(std::make_shared<run_result const>(std::move(result))) {}
-  /// What there was.
-  [[nodiscard]] run_result const& result() const noexcept { return *result_; }
-
- private:
-  std::shared_ptr<run_result const> result_;
-};
-
-inline run_result const& run_result::check() const {
-  if (ok())
-    return *this;
-  std::string how = "exit code " + std::to_string(exit_code);
-  errc code = errc::command_failed;
-  if (timed_out) {
-    code = errc::command_timed_out;
-    how = "killed by its timeout";
-  } else if (cancelled) {
-    code = errc::cancelled;
-    how = "cancelled";
-  } else if (signal != 0) {
-    how = "signal " + std::to_string(signal);
-  }
-  std::string message = "command '" + command_line + "' failed: " + how;
-  if (!err.empty()) {
-    auto const from = err.size() > 1000 ? err.size() - 1000 : 0;
-    message += "\n" + err.substr(from);
-  }
-  throw command_error(code, std::move(message), *this);
-}
-
-/// What is needed to find a run again, also from another process.
-struct run_handle {
-  /// The operation id the run was started with; empty for agents without them.
-  std::string operation_id = {};
-  /// The agent's id of the run ("p-3"); empty while it is not known.
-  std::string process_id = {};
-  /// The agent that runs it; another one (after a restart) does not know the run.
-  std::string agent_instance = {};
-  /// Number of the last record that was delivered.
-  std::uint64_t last_seq = 0;
-};
-
-/// The connection to a running command was given up; the command may go on. Holds what `resume`
-/// needs to go on, and what was captured so far.
-class run_interrupted : public error {
- public:
-  /// With the handle to go on with and the output so far.
-  run_interrupted(errc code, std::string message, run_handle handle, std::string out,
-                  std::string err, error_details details = {})
-      : error(code, std::move(message), std::move(details)),
-        extra_(std::make_shared<extra const>(
-            extra{std::move(handle), std::move(out), std::move(err)})) {}
-  /// What `resume` takes.
-  [[nodiscard]] run_handle const& handle() const noexcept { return extra_->handle; }
-  /// Standard output captured so far.
-  [[nodiscard]] std::string const& out() const noexcept { return extra_->out; }
-  /// Standard error captured so far.
-  [[nodiscard]] std::string const& err() const noexcept { return extra_->err; }
-
- private:
-  struct extra {
-    run_handle handle;
-    std::string out;
-    std::string err;
-  };
-  std::shared_ptr<extra const> extra_;
-};
-
-}  // namespace hf
-
-#endif
-
 // hf/sandbox/agent/run_state.hpp
 
 #ifndef HF_SANDBOX_AGENT_RUN_STATE_HPP
@@ -3010,6 +3265,7 @@ class run_state {
   bool take(wire::event&& event) {
     if (auto* start = std::get_if<wire::start_event>(&event)) {
       started_ = true;
+      pid_ = start->pid;
       if (!start->id.empty())
         handle_.process_id = std::move(start->id);
       return true;
@@ -3021,7 +3277,9 @@ class run_state {
     return true;
   }
   [[nodiscard]] bool started() const noexcept { return started_; }
+  [[nodiscard]] std::int64_t pid() const noexcept { return pid_; }
   [[nodiscard]] bool finished() const noexcept { return finished_; }
+  [[nodiscard]] bool end_unknown() const noexcept { return end_unknown_; }
   [[nodiscard]] bool overflowed() const noexcept { return overflowed_; }
   [[nodiscard]] std::exception_ptr const& thrown() const noexcept { return thrown_; }
   [[nodiscard]] bool resumable() const noexcept { return !handle_.process_id.empty(); }
@@ -3042,7 +3300,7 @@ class run_state {
     if (output.seq != 0) {
       if (output.seq <= handle_.last_seq)
         return true;
-      handle_.last_seq = output.seq;
+      move_on_to(output.seq);
     } else if (!result_.lossy && output.data.find("\xEF\xBF\xBD") != std::string::npos) {
       result_.lossy = true;
     }
@@ -3060,6 +3318,13 @@ class run_state {
     }
     return !options_.capture || capture(is_out ? result_.out : result_.err, output.data);
   }
+  void move_on_to(std::uint64_t seq) {
+    if (seq != handle_.last_seq + 1)
+      throw error(errc::protocol_error,
+                  "records are missing behind number " + std::to_string(handle_.last_seq),
+                  {.where = hop::agent, .may_have_reached_peer = true});
+    handle_.last_seq = seq;
+  }
   bool capture(std::string& into, std::string const& data) {
     auto const used = result_.out.size() + result_.err.size();
     auto const room = options_.capture_limit > used ? options_.capture_limit - used : 0;
@@ -3075,9 +3340,10 @@ class run_state {
     return false;
   }
   void take_exit(wire::exit_event const& exit) {
-    if (exit.seq != 0)
-      handle_.last_seq = exit.seq;
+    if (exit.seq > handle_.last_seq)
+      move_on_to(exit.seq);
     finished_ = true;
+    end_unknown_ = !exit.is_known();
     result_.exit_code = exit.exit_code.value_or(-1);
     result_.signal = exit.signal.value_or(0);
     result_.timed_out = exit.timed_out;
@@ -3089,8 +3355,10 @@ class run_state {
   exec_options const& options_;
   run_handle handle_;
   run_result result_;
+  std::int64_t pid_ = 0;
   bool started_ = false;
   bool finished_ = false;
+  bool end_unknown_ = false;
   bool overflowed_ = false;
   bool muted_ = false;
   std::exception_ptr thrown_;
@@ -3108,84 +3376,88 @@ class run_driver {
  public:
   run_driver(agent_client<Transport>& agent, run_state& state,
              std::function<bool()> const& machine_ended)
-      : agent_(agent), state_(state), machine_ended_(machine_ended) {}
-  void start(std::string body, input_pump<Transport>* pump, stop_source& fail_run) {
+      : agent_(agent), state_(state), machine_ended_(machine_ended), guard_(agent.instance()) {}
+  void start(std::string body, input_pump<Transport>* pump, stop_token const& stop) {
     body_ = std::move(body);
-    first_sent_to_ = agent_.instance();
-    follow(pump, fail_run);
+    follow(pump, stop);
   }
-  void attach(stop_source& fail_run) {
-    if (!state_.resumable() && !find_by_operation())
-      throw state_.interrupted(errc::op_unknown, "the agent does not know this operation");
-    follow(nullptr, fail_run);
+  void attach(stop_token const& stop) { follow(nullptr, stop); }
+  [[nodiscard]] bool may_run() const noexcept {
+    return body_.empty() || state_.started() || state_.resumable() || guard_.may_have_arrived();
   }
   bool kill() {
-    if (!state_.resumable() && !find_by_operation())
-      return false;
-    auto options = last_words();
-    auto rq = agent_.make_request(
-        "POST", std::string(wire::processes_route) + "/" + state_.handle().process_id + "/signal",
-        options);
-    rq.fields.set("Content-Type", "application/json");
-    rq.body = R"({"scope":"tree","signal":9})";
     try {
+      auto const options = last_words();
+      if (!state_.resumable())
+        find_run(agent_, state_.handle(), options);
+      auto const& handle = state_.handle();
+      auto rq = agent_.make_request(
+          "POST", std::string(wire::processes_route) + "/" + handle.process_id + "/signal",
+          options);
+      address_to(rq, handle.agent_instance);
+      rq.fields.set("Content-Type", "application/json");
+      rq.body = R"({"scope":"tree","signal":9})";
       agent_.call_idempotent("kill", rq, 1u << 20);
       return true;
     } catch (error const& e) {
-      return e.http_status() == 404 || e.http_status() == 409;
+      if (!state_.resumable() && e.kind() == errc::not_found)
+        return kill_group();
+      return e.kind() == errc::op_unknown || e.kind() == errc::output_gone ||
+             (state_.resumable() && e.http_status() == 404);
     }
   }
   void drain() {
     if (state_.finished() || !state_.resumable())
       return;
     try {
-      auto rq = attach_request(last_words());
-      perform(rq, nullptr);
+      perform(attach_request(last_words()), nullptr);
     } catch (error const&) {
     }
   }
  private:
   using clock = std::chrono::steady_clock;
-  void follow(input_pump<Transport>* pump, stop_source& fail_run) {
-    backoff pauses(std::chrono::milliseconds(50), std::chrono::milliseconds(2000));
+  void follow(input_pump<Transport>* pump, stop_token const& stop) {
+    call_options options;
+    options.stall_timeout = state_.options().stall_timeout;
+    options.deadline = state_.options().deadline;
+    options.stop = stop;
+    retry_pauses pauses(std::chrono::milliseconds(50), std::chrono::milliseconds(2000),
+                        options.deadline, stop);
     bool broken = false;
     clock::time_point broken_since{};
     auto next_machine_check = clock::now();
-    bool resend = false;
     for (;;) {
-      call_options options;
-      options.stall_timeout = state_.options().stall_timeout;
-      options.deadline = state_.options().deadline;
-      options.stop = fail_run.get_token();
-      bool const attaching = state_.resumable();
-      auto rq = attaching ? attach_request(options) : start_request(options, resend);
       attached_ = false;
       error why(errc::connection_lost, "the event stream ended before the command did",
                 {.where = hop::agent, .may_have_reached_peer = true});
       try {
-        perform(rq, pump);
+        if (!state_.resumable() && body_.empty())
+          find_run(agent_, state_.handle(), options);
+        perform(state_.resumable() ? attach_request(options) : start_request(options), pump);
         if (state_.finished() || gave_up())
           return;
+      } catch (run_interrupted const&) {
+        throw;
       } catch (error const& e) {
-        if (e.kind() == errc::cancelled)
-          throw;
-        if (e.http_status() != 0 && !passing_status(e.http_status())) {
-          if (attaching)
-            throw state_.interrupted(lost_code(e), e.what(), e.details());
-          throw;
-        }
+        if (state_.finished() || gave_up())
+          return;
         why = e;
       }
+      if (!state_.resumable())
+        guard_.failed(why);
+      if (why.kind() == errc::cancelled)
+        throw why;
+      if (!may_pass(why))
+        refused(why);
       if (deadline_passed())
-        throw state_.interrupted(errc::request_timed_out,
-                                 "the call's deadline passed; the command goes on", why.details());
+        out_of_time(why);
+      check_resend(why, stop);
       if (attached_) {
         broken = false;
-        pauses = backoff(std::chrono::milliseconds(50), std::chrono::milliseconds(2000));
+        pauses.restart();
       }
       if (!std::exchange(broken, true))
         broken_since = clock::now();
-      resend = decide(why) || resend;
       if (clock::now() - broken_since >= state_.options().reconnect_budget)
         give_up(why);
       if (machine_ended_ && clock::now() >= next_machine_check) {
@@ -3193,67 +3465,68 @@ class run_driver {
           machine_gone(why);
         next_machine_check = clock::now() + std::chrono::seconds(2);
       }
-      auto pause = pauses.next();
-      if (double const after = why.details().retry_after_s; after > 0)
-        pause =
-            std::chrono::milliseconds(static_cast<std::int64_t>((std::min)(after, 30.0) * 1000));
-      if (!sleep_for(pause, fail_run.get_token()))
-        throw error(errc::cancelled, "cancelled between two attempts");
+      if (!pauses.wait(why))
+        out_of_time(why);
     }
   }
   void perform(http::request const& rq, input_pump<Transport>* pump) {
-    sink answer(*this, pump);
-    agent_.send(rq, answer);
-    if (answer.refused())
-      throw agent_answer_error("exec", answer.answer());
+    event_stream decoder;
+    http::stream_sink sink(
+        [&](std::span<std::byte const> data) { return take(decoder, data, pump); },
+        [&](http::response_head const& head) {
+          if (head.status < 300)
+            answered(head);
+          return http::flow::more;
+        });
+    agent_.send(rq, sink);
+    auto const& answer = sink.answer();
+    if (answer.status < 300)
+      return;
+    if (answer.status == 410)
+      pass_over_gap(answer.body);
+    throw agent_answer_error("exec", answer);
   }
-  class sink final : public http::response_sink {
-   public:
-    sink(run_driver& driver, input_pump<Transport>* pump) : driver_(driver), pump_(pump) {}
-    http::flow on_head(http::response_head const& head) override {
-      answer_.status = head.status;
-      answer_.fields = head.fields;
-      if (refused())
-        return http::flow::more;
-      auto& handle = driver_.state_.handle();
-      std::string const instance(head.fields.get(wire::instance_header));
-      if (!handle.agent_instance.empty() && handle.agent_instance != instance)
-        throw driver_.state_.interrupted(
-            errc::op_unknown, "the agent was restarted and does not know the command any more",
-            {.http_status = head.status, .where = hop::agent});
-      handle.agent_instance = instance;
-      driver_.attached_ = true;
-      return http::flow::more;
-    }
-    http::flow on_data(std::span<std::byte const> data) override {
-      if (refused()) {
-        auto const room = (std::min)(data.size(), std::size_t{65536} - answer_.body.size());
-        answer_.body.append(reinterpret_cast<char const*>(data.data()), room);
-        return answer_.body.size() < 65536 ? http::flow::more : http::flow::stop;
-      }
-      bool go_on = true;
-      decoder_.feed(data, [&](wire::event&& event) {
-        go_on = driver_.state_.take(std::move(event));
-        if (pump_ != nullptr && driver_.state_.resumable() && !driver_.state_.finished())
-          pump_->start(driver_.state_.handle().process_id);
+  void answered(http::response_head const& head) {
+    auto& handle = state_.handle();
+    std::string const instance(head.fields.get(wire::instance_header));
+    if (!handle.agent_instance.empty() && handle.agent_instance != instance)
+      throw state_.interrupted(errc::op_unknown,
+                               "the agent was restarted and does not know the command any more",
+                               {.http_status = head.status, .where = hop::agent});
+    handle.agent_instance = instance;
+    guard_.taken_by(instance);
+    attached_ = true;
+  }
+  http::flow take(event_stream& decoder, std::span<std::byte const> data,
+                  input_pump<Transport>* pump) {
+    bool go_on = true;
+    try {
+      decoder.feed(data, [&](wire::event&& event) {
+        go_on = state_.take(std::move(event));
+        if (pump != nullptr && state_.resumable() && !state_.finished())
+          pump->start(state_.handle());
         return go_on;
       });
-      return go_on ? http::flow::more : http::flow::stop;
+    } catch (error const& e) {
+      throw state_.interrupted(e.kind(), e.what(), e.details());
     }
-    [[nodiscard]] bool refused() const noexcept { return answer_.status >= 400; }
-    [[nodiscard]] http::response const& answer() const noexcept { return answer_; }
-   private:
-    run_driver& driver_;
-    input_pump<Transport>* pump_;
-    http::response answer_;
-    event_stream decoder_;
-  };
-  [[nodiscard]] http::request start_request(call_options const& options, bool resend) const {
+    return go_on ? http::flow::more : http::flow::stop;
+  }
+  void pass_over_gap(std::string const& body) {
+    auto const j = wire::json::parse(body, nullptr, false);
+    if (!j.is_object())
+      return;
+    auto& handle = state_.handle();
+    if (auto const it = j.find("id"); it != j.end() && it->is_string() && !state_.resumable())
+      handle.process_id = it->template get<std::string>();
+    if (auto const it = j.find("first_seq"); it != j.end() && it->is_number_unsigned())
+      if (auto const first = it->template get<std::uint64_t>(); first > handle.last_seq)
+        handle.last_seq = first - 1;
+  }
+  [[nodiscard]] http::request start_request(call_options const& options) const {
     auto rq = agent_.make_request("POST", std::string(wire::exec_route), options);
     rq.fields.set("Content-Type", "application/json");
-    auto const& handle = state_.handle();
-    if (resend && !handle.agent_instance.empty())
-      rq.fields.set(std::string(wire::instance_header), handle.agent_instance);
+    guard_.address(rq);
     rq.body = body_;
     return rq;
   }
@@ -3264,92 +3537,98 @@ class run_driver {
                             std::string(wire::processes_route) + "/" + handle.process_id +
                                 "/events?after=" + std::to_string(handle.last_seq) + "&follow=1",
                             options);
-    if (!handle.agent_instance.empty())
-      rq.fields.set(std::string(wire::instance_header), handle.agent_instance);
+    address_to(rq, handle.agent_instance);
     return rq;
   }
-  bool decide(error const& why) {
-    if (state_.resumable())
-      return false;
+  void check_resend(error const& why, stop_token const& stop) {
+    if (state_.resumable() || body_.empty())
+      return;
     if (state_.started())
       throw state_.interrupted(
           errc::connection_lost,
           std::string("the connection broke and this agent cannot resume: ") + why.what(),
           why.details());
-    bool const no_effect =
-        !why.may_have_reached_peer() || why.http_status() == 429 || why.http_status() == 503;
-    if (no_effect)
-      return false;
     auto& handle = state_.handle();
-    if (handle.agent_instance.empty())
-      handle.agent_instance = first_sent_to_;
-    if (!handle.agent_instance.empty())
-      return true;
-    if (find_by_operation())
-      return false;
-    throw state_.interrupted(errc::outcome_unknown,
-                             std::string("the connection broke before the agent answered, and this "
-                                         "agent cannot tell whether the command ran: ") +
-                                 why.what(),
+    if (guard_.may_have_arrived() && handle.agent_instance.empty())
+      handle.agent_instance = guard_.instance();
+    if (guard_.allows())
+      return;
+    try {
+      auto options = last_words();
+      options.stop = stop;
+      find_run(agent_, handle, options);
+    } catch (error const& e) {
+      if (e.kind() == errc::cancelled)
+        throw;
+      throw state_.interrupted(
+          errc::outcome_unknown,
+          std::string("the connection broke before the agent answered, and this agent cannot tell "
+                      "whether the command ran: ") +
+              why.what(),
+          why.details());
+    }
+  }
+  [[noreturn]] void refused(error const& why) {
+    if (!may_run() || why.kind() == errc::exec_failed)
+      throw why;
+    throw state_.interrupted(why.http_status() == 404 ? errc::op_unknown : why.kind(), why.what(),
                              why.details());
   }
-  template <class Json = wire::json>
-  bool find_by_operation() {
-    auto& handle = state_.handle();
-    if (handle.operation_id.empty())
+  [[noreturn]] void out_of_time(error const& why) {
+    if (may_run())
+      throw state_.interrupted(errc::request_timed_out,
+                               "the call's deadline passed; the command may go on", why.details());
+    throw error(
+        errc::request_timed_out,
+        std::string("exec: the deadline passed before the agent could be reached: ") + why.what(),
+        why.details());
+  }
+  bool kill_group() {
+    if (state_.pid() <= 1 || !state_.handle().agent_instance.empty())
       return false;
     try {
-      auto rq = agent_.make_request("GET", std::string(wire::ops_route) + "/" + handle.operation_id,
-                                    last_words());
-      auto const answer = agent_.call_idempotent("look for the run", rq, 1u << 20);
-      auto const j = Json::parse(answer.body, nullptr, false);
-      auto const it = j.is_object() ? j.find("id") : j.end();
-      if (!j.is_object() || it == j.end() || !it->is_string())
-        return false;
-      handle.process_id = it->template get<std::string>();
-      if (handle.agent_instance.empty())
-        handle.agent_instance = std::string(answer.fields.get(wire::instance_header));
-      return true;
+      auto rq = agent_.make_request("POST", std::string(wire::exec_route), last_words());
+      rq.fields.set("Content-Type", "application/json");
+      rq.body = R"({"cmd":"kill -9 -)" + std::to_string(state_.pid()) + "\"}";
+      return agent_.call_idempotent("kill", rq, 1u << 20).body.find("\"exit\"") !=
+             std::string::npos;
     } catch (error const&) {
       return false;
     }
   }
   [[noreturn]] void give_up(error const& why) {
-    if (!state_.started() && !state_.resumable() && !why.may_have_reached_peer())
+    if (!may_run())
       throw why;
     throw state_.interrupted(errc::connection_lost,
                              std::string("the connection could not be made again: ") + why.what(),
                              why.details());
   }
   [[noreturn]] void machine_gone(error const& why) {
-    if (!state_.started() && !state_.resumable() && !why.may_have_reached_peer())
+    if (!may_run())
       throw sandbox_ended_error(why.details());
     throw state_.interrupted(errc::connection_lost,
                              std::string("the sandbox ended while the command ran: ") + why.what(),
                              why.details());
-  }
-  static bool passing_status(int status) {
-    return status == 408 || status == 429 || status == 502 || status == 503 || status == 504;
-  }
-  static errc lost_code(error const& e) {
-    return e.http_status() == 404 ? errc::op_unknown : e.kind();
   }
   [[nodiscard]] bool gave_up() const { return state_.thrown() != nullptr || state_.overflowed(); }
   [[nodiscard]] bool deadline_passed() const {
     auto const& deadline = state_.options().deadline;
     return deadline && clock::now() >= *deadline;
   }
-  static call_options last_words() {
+  [[nodiscard]] call_options last_words() const {
     call_options options;
     options.stall_timeout = std::chrono::milliseconds(5000);
     options.deadline = clock::now() + std::chrono::seconds(5);
+    if (auto const& deadline = state_.options().deadline)
+      options.deadline = (std::min)(*options.deadline,
+                                    (std::max)(*deadline, clock::now() + std::chrono::seconds(1)));
     return options;
   }
   agent_client<Transport>& agent_;
   run_state& state_;
   std::function<bool()> const& machine_ended_;
+  resend_guard guard_;
   std::string body_;
-  std::string first_sent_to_;
   bool attached_ = false;
 };
 }  // namespace hf::detail
@@ -3479,11 +3758,13 @@ void validate_command(command const& what, Options const& options) {
   }
   if (options.timeout && options.timeout->count() <= 0)
     refuse("timeout must be positive");
+  if (options.open_input && options.input.present())
+    refuse("input and open_input exclude each other");
   if (options.linger.count() < 0)
     refuse("linger must not be negative");
   auto const& op = options.operation_id;
   if (!op.empty() && !wire::is_operation_id(op))
-    refuse("operation_id must be 32 lower-case hexadecimal digits");
+    refuse("operation_id must be 32 hexadecimal digits");
 }
 template <class Options = exec_options>
 [[nodiscard]] wire::exec_request make_exec_request(command const& what, Options const& options,
@@ -3540,14 +3821,26 @@ void prepare_run(agent_client<Transport>& agent, exec_options const& options,
   }
   if (!options.input.present())
     return;
-  if (options.input.size() <= wire::max_inline_input) {
-    rq.input = read_input(options.input);
-    if (!is_utf8(*rq.input))
-      agent.require(feature_stdin_stream, call);
-  } else {
+  auto const size = options.input.size();
+  if (size > wire::max_json_body ||
+      (size > wire::max_inline_input && agent.features(call).has(feature_stdin_stream))) {
     agent.require(feature_stdin_stream, call);
     rq.input_stream = true;
+    return;
   }
+  rq.input = read_input(options.input);
+  if (!is_utf8(*rq.input))
+    agent.require(feature_stdin_stream, call);
+  else if (*rq.input == wire::stream_input && !agent.features(call).has(feature_stdin_stream))
+    rq.v = 1;
+}
+template <class Json = wire::json>
+[[nodiscard]] std::string exec_body(std::string_view doing, wire::exec_request const& rq) {
+  auto body = wire::exec_request_to_json<Json>(rq).dump();
+  if (body.size() > wire::max_json_body)
+    throw error(errc::too_large,
+                std::string(doing) + ": command, environment and input are larger than 16 MiB");
+  return body;
 }
 [[nodiscard]] inline error explain_start_failure(error const& e, command const& what,
                                                  exec_options const& options) {
@@ -3578,8 +3871,12 @@ run_result conclude(run_driver<Transport>& driver, run_state& state, input_pump<
       throw;
     if (options.when_stopped == on_stop::abandon)
       throw state.interrupted(errc::cancelled, "waiting was abandoned; the command goes on");
-    if (driver.kill())
-      driver.drain();
+    if (driver.may_run() && !driver.kill())
+      throw state.interrupted(errc::cancelled,
+                              "cancelled, but the agent could not be told to kill the command");
+    driver.drain();
+    if (state.thrown())
+      std::rethrow_exception(state.thrown());
     state.result().cancelled = true;
     return std::move(state.result());
   } catch (...) {
@@ -3596,12 +3893,16 @@ run_result conclude(run_driver<Transport>& driver, run_state& state, input_pump<
   }
   if (state.overflowed()) {
     state.mute();
-    driver.kill();
+    bool const killed = driver.kill();
     std::string message = "command '" + state.result().command_line +
-                          "' was killed: its output is larger than capture_limit (" +
+                          (killed ? "' was killed" : "' could not be killed") +
+                          ": its output is larger than capture_limit (" +
                           std::to_string(options.capture_limit) + " bytes)";
     throw command_error(errc::output_limit, std::move(message), std::move(state.result()));
   }
+  if (state.end_unknown())
+    throw state.interrupted(errc::outcome_unknown,
+                            "the command has ended, and the agent does not know how");
   return std::move(state.result());
 }
 template <transport Transport, class Json = wire::json>
@@ -3616,13 +3917,9 @@ run_result exec(agent_client<Transport>& agent, command const& what, exec_option
   handle.operation_id = options.operation_id.empty() ? random_hex(16) : options.operation_id;
   auto rq = make_exec_request(what, options, handle.operation_id);
   prepare_run(agent, options, rq);
-  auto body = wire::exec_request_to_json<Json>(rq).dump();
-  if (body.size() > wire::max_json_body)
-    throw error(errc::too_large, "exec: command, environment and input are larger than 16 MiB");
+  auto body = exec_body<Json>("exec", rq);
   run_state state(options, std::move(handle), what.display());
-  stop_source fail_run;
-  auto const forward = [&] { fail_run.request_stop(); };
-  stop_callback<decltype(forward)> const registration(options.stop, forward);
+  linked_stop fail_run(options.stop);
   std::optional<input_pump<Transport>> pump;
   if (rq.input_stream)
     pump.emplace(agent, options.input, fail_run);
@@ -3630,7 +3927,7 @@ run_result exec(agent_client<Transport>& agent, command const& what, exec_option
   run_driver<Transport> driver(agent, state, machine_ended);
   try {
     return conclude(driver, state, pump_or_null,
-                    [&] { driver.start(std::move(body), pump_or_null, fail_run); });
+                    [&] { driver.start(std::move(body), pump_or_null, fail_run.token()); });
   } catch (error const& e) {
     if (e.kind() != errc::exec_failed)
       throw;
@@ -3640,14 +3937,13 @@ run_result exec(agent_client<Transport>& agent, command const& what, exec_option
 template <transport Transport>
 run_result attach(agent_client<Transport>& agent, run_handle handle, exec_options const& options,
                   std::function<bool()> const& machine_ended) {
+  if (handle.process_id.empty() && !wire::is_operation_id(handle.operation_id))
+    throw error(errc::invalid_argument, "resume: the handle names no run");
   auto label = handle.process_id.empty() ? handle.operation_id : handle.process_id;
   run_state state(options, std::move(handle), std::move(label));
-  stop_source fail_run;
-  auto const forward = [&] { fail_run.request_stop(); };
-  stop_callback<decltype(forward)> const registration(options.stop, forward);
   run_driver<Transport> driver(agent, state, machine_ended);
   return conclude(driver, state, static_cast<input_pump<Transport>*>(nullptr),
-                  [&] { driver.attach(fail_run); });
+                  [&] { driver.attach(options.stop); });
 }
 }  // namespace hf::detail
 #endif
@@ -3661,6 +3957,46 @@ struct spawned {
   run_handle handle;
   std::int64_t pid = 0;
 };
+template <transport Transport>
+http::response send_spawn(agent_client<Transport>& agent, http::request rq, run_handle& handle,
+                          exec_options const& options, std::string const& label) {
+  using clock = std::chrono::steady_clock;
+  resend_guard guard(agent.instance());
+  retry_pauses pauses(std::chrono::milliseconds(50), std::chrono::milliseconds(2000),
+                      options.deadline, options.stop);
+  std::optional<clock::time_point> give_up_at;
+  for (;;) {
+    guard.address(rq);
+    std::optional<error> failure;
+    try {
+      return agent.call("spawn", rq, 1u << 20);
+    } catch (error const& e) {
+      failure = e;
+    }
+    guard.failed(*failure);
+    handle.agent_instance = guard.instance();
+    auto const give_up = [&](errc code) {
+      if (!guard.may_have_arrived())
+        throw *failure;
+      auto details = failure->details();
+      details.may_have_reached_peer = true;
+      throw run_interrupted(code, "spawn '" + label + "' may have taken effect: " + failure->what(),
+                            handle, {}, {}, std::move(details));
+    };
+    if (!may_pass(*failure))
+      give_up(failure->kind());
+    if (!guard.allows())
+      give_up(errc::outcome_unknown);
+    if (!give_up_at && !guard.may_have_arrived() && agent.is_end_of_machine(*failure))
+      throw sandbox_ended_error(failure->details());
+    if (!give_up_at)
+      give_up_at = clock::now() + options.reconnect_budget;
+    if (clock::now() >= *give_up_at)
+      give_up(errc::connection_lost);
+    if (!pauses.wait(*failure))
+      give_up(errc::request_timed_out);
+  }
+}
 template <transport Transport, class Json = wire::json>
 spawned spawn(agent_client<Transport>& agent, command const& what, exec_options const& options) {
   validate_command(what, options);
@@ -3674,22 +4010,18 @@ spawned spawn(agent_client<Transport>& agent, command const& what, exec_options 
   if (wanted.input_stream && !options.open_input)
     throw error(errc::invalid_argument,
                 "spawn: input above 1 MiB has to be sent with open_input and write_input");
+  wanted.input_stream = options.open_input;
   wanted.linger.reset();
   call_options call;
-  call.stop = options.stop;
+  call.stall_timeout = options.stall_timeout;
   call.deadline = options.deadline;
+  call.stop = options.stop;
   auto rq = agent.make_request("POST", std::string(wire::processes_route), call);
   rq.fields.set("Content-Type", "application/json");
-  rq.body = wire::exec_request_to_json<Json>(wanted).dump();
+  rq.body = exec_body<Json>("spawn", wanted);
   http::response answer;
-  auto const known_instance = agent.instance();
   try {
-    if (known_instance.empty()) {
-      answer = agent.call_once("spawn", rq, 1u << 20);
-    } else {
-      rq.fields.set(std::string(wire::instance_header), known_instance);
-      answer = agent.call_idempotent("spawn", rq, 1u << 20);
-    }
+    answer = send_spawn(agent, std::move(rq), started.handle, options, what.display());
   } catch (error const& e) {
     if (e.kind() != errc::exec_failed)
       throw;
@@ -4023,14 +4355,17 @@ template <class Json = wire::json>
 template <transport T>
 http::response call_operation(agent_client<T>& agent, std::string_view doing, http::request rq,
                               bool idempotent) {
-  auto const instance = agent.instance();
-  if (instance.empty())
+  resend_guard guard(agent.instance());
+  if (guard.instance().empty())
     return idempotent ? agent.call_idempotent(doing, rq) : agent.call_once(doing, rq);
-  bool again = false;
   return agent.retrying(rq, true, [&] {
-    if (std::exchange(again, true))
-      rq.fields.set(std::string(wire::instance_header), instance);
-    return agent.call(doing, rq);
+    guard.address(rq);
+    try {
+      return agent.call(doing, rq);
+    } catch (error const& e) {
+      guard.failed(e);
+      throw;
+    }
   });
 }
 }  // namespace hf::detail
@@ -4375,45 +4710,6 @@ class range_body final : public http::body_reader {
 }  // namespace hf::detail
 #endif
 
-// hf/sandbox/detail/linked_stop.hpp
-
-#ifndef HF_SANDBOX_DETAIL_LINKED_STOP_HPP
-#define HF_SANDBOX_DETAIL_LINKED_STOP_HPP
-#include <atomic>
-namespace hf::detail {
-#if defined(__cpp_lib_jthread)
-class linked_stop {
- public:
-  explicit linked_stop(stop_token const& outer) : link_(outer, requester{&source_}) {}
-  linked_stop(linked_stop const&) = delete;
-  linked_stop& operator=(linked_stop const&) = delete;
-  [[nodiscard]] stop_token token() const { return source_.get_token(); }
-  [[nodiscard]] bool requested() const { return source_.stop_requested(); }
-  void request() { source_.request_stop(); }
- private:
-  struct requester {
-    std::stop_source* source;
-    void operator()() const { source->request_stop(); }
-  };
-  std::stop_source source_;
-  std::stop_callback<requester> link_;
-};
-#else
-class linked_stop {
- public:
-  explicit linked_stop(stop_token const&) {}
-  linked_stop(linked_stop const&) = delete;
-  linked_stop& operator=(linked_stop const&) = delete;
-  [[nodiscard]] stop_token token() const { return {}; }
-  [[nodiscard]] bool requested() const { return requested_; }
-  void request() { requested_ = true; }
- private:
-  std::atomic<bool> requested_{false};
-};
-#endif
-}  // namespace hf::detail
-#endif
-
 // hf/sandbox/detail/parallel.hpp
 
 #ifndef HF_SANDBOX_DETAIL_PARALLEL_HPP
@@ -4686,8 +4982,11 @@ template <class Json>
       detail::bad_file_answer("has a size that is no number");
     entry.size = it->template get<std::uint64_t>();
   }
-  if (auto const it = j.find("mtime_ms"); it != j.end() && it->is_number())
+  if (auto const it = j.find("mtime_ms"); it != j.end() && it->is_number()) {
+    if (auto const time = it->template get<double>(); time > 9e18 || time < -9e18)
+      detail::bad_file_answer("has a time that is out of range");
     entry.mtime_ms = it->template get<std::int64_t>();
+  }
   if (auto const mode = detail::take_bytes(j, "mode"))
     entry.mode = detail::parse_octal(*mode);
   return entry;
@@ -4759,6 +5058,10 @@ class file_transfer {
     if (first < options_.threshold)
       return;
     auto const before = stat();
+    if (before.type == wire::file_type::symlink) {
+      receive(into, first, std::nullopt, notify_here());
+      return;
+    }
     total_ = before.size;
     if (before.size < first)
       throw changed();
@@ -4779,7 +5082,8 @@ class file_transfer {
   }
   wire::write_result upload(byte_source& from, write_options const& how) {
     total_ = from.size();
-    if (streams_ <= 1 || how.require_atomic || from.size() <= options_.threshold)
+    if (streams_ <= 1 || how.require_atomic || from.size() <= options_.threshold ||
+        !sets_final_size())
       return send(from, 0, from.size(), &how, false, notify_here());
     auto const last = from.size() - (std::min<std::uint64_t>)(from.size(), last_part);
     auto const pieces = split(0, last);
@@ -4816,13 +5120,15 @@ class file_transfer {
     auto const part = std::clamp<std::uint64_t>((to - from) / (streams_ * 4), mib, 8 * mib);
     return {from, to, part, static_cast<std::size_t>((to - from + part - 1) / part)};
   }
-  [[nodiscard]] http::request request(std::string method, std::string const& target) const {
-    call_options call;
-    call.stall_timeout = options_.stall_timeout;
-    call.deadline = options_.deadline;
-    call.stop = stop_.token();
-    return agent_.make_request(std::move(method), target, call);
+  [[nodiscard]] call_options limits() const {
+    return {.stall_timeout = options_.stall_timeout,
+            .deadline = options_.deadline,
+            .stop = stop_.token()};
   }
+  [[nodiscard]] http::request request(std::string method, std::string const& target) const {
+    return agent_.make_request(std::move(method), target, limits());
+  }
+  [[nodiscard]] bool sets_final_size() const { return agent_.protocol(limits()) >= 2; }
   [[nodiscard]] error changed() const {
     return error(errc::conflict, file_call_name("read", path_) + ": the file changed meanwhile",
                  {.where = hop::agent, .may_have_reached_peer = true});
@@ -4955,7 +5261,9 @@ class file_transfer {
       moved();
     });
     auto const answer = call_operation(agent_, doing, std::move(rq), true);
-    auto const result = wire::write_result_from_json(file_answer_json(doing, answer));
+    auto result = wire::write_result_from_json(file_answer_json(doing, answer));
+    if (!answer.fields.contains(wire::instance_header))
+      result.atomic = false;
     if (result.size != size)
       throw error(errc::protocol_error, doing + ": the agent did not take all bytes",
                   {.where = hop::agent, .may_have_reached_peer = true});
@@ -4993,8 +5301,8 @@ using wire::write_result;
 /// sandboxes: every path is below the sandbox's home). Calls block, may come from several threads
 /// at once, and report `hf::error`: `not_found`, `is_directory`, `not_directory`, `not_regular`,
 /// `not_empty`, `permission_denied`, `no_space`, `resource_exhausted`, `io_error`, and whatever the
-/// transport reports. Agents of the common protocol without our codes report most refusals as
-/// `invalid_argument`, with the reason in the text. Connection failures are retried where a
+/// transport reports. Agents of the common protocol have no codes of their own: what they say is
+/// told from the error number in their text. Connection failures are retried where a
 /// repetition can do no harm.
 template <transport Transport>
 class basic_files {
@@ -5214,10 +5522,14 @@ class basic_process {
   }
 
   /// Waits until it has ended. A stop request (`errc::cancelled`) or a passed deadline
-  /// (`errc::request_timed_out`) ends the waiting, not the process.
+  /// (`errc::request_timed_out`) ends the waiting, not the process. `errc::outcome_unknown` when
+  /// the agent does not know how it ended.
   process_status wait(call_options const& options = {}) {
+    auto turn = longest_turn;
+    if (options.stall_timeout.count() > 0)
+      turn = (std::min)(turn, options.stall_timeout / 2);
     for (;;) {
-      auto const status = look(std::chrono::milliseconds(30'000), options);
+      auto const status = look(turn, options);
       if (!status.running)
         return status;
       if (options.deadline && std::chrono::steady_clock::now() >= *options.deadline)
@@ -5225,7 +5537,8 @@ class basic_process {
     }
   }
 
-  /// Waits for at most `time`; nothing when it still runs then.
+  /// Waits for at most `time`; nothing when it still runs then. `errc::request_timed_out` when the
+  /// agent has not said so 5 s later.
   std::optional<process_status> wait_for(std::chrono::milliseconds time, stop_token stop = {}) {
     auto const until = std::chrono::steady_clock::now() + time;
     for (;;) {
@@ -5233,9 +5546,9 @@ class basic_process {
           until - std::chrono::steady_clock::now());
       call_options options;
       options.stop = stop;
+      options.deadline = until + std::chrono::seconds(5);
       auto const status =
-          look((std::clamp)(left, std::chrono::milliseconds(0), std::chrono::milliseconds(30'000)),
-               options);
+          look((std::clamp)(left, std::chrono::milliseconds(0), longest_turn), options);
       if (!status.running)
         return status;
       if (std::chrono::steady_clock::now() >= until)
@@ -5243,19 +5556,27 @@ class basic_process {
     }
   }
 
-  /// Kills it with all its descendants and makes the agent forget it. False when it had ended.
+  /// Kills it with all its descendants (its process group, where the agent is not ours) and makes
+  /// the agent forget it. False when it had ended, be it by an attempt of this call whose answer
+  /// was lost.
   bool kill(call_options const& options = {}) {
-    auto const rq = agent_->make_request("DELETE", route(), options);
+    auto const rq = request("DELETE", {}, options);
     auto const answer = agent_->call_idempotent("kill " + id(), rq, 1u << 20);
     auto const j = wire::json::parse(answer.body, nullptr, false);
-    return j.is_object() && wire::detail::event_flag(j, "killed");
+    if (!j.is_object())
+      return false;
+    // Agents of version 0.5 say only "ok", also to the process ids of the system, which they
+    // ignore.
+    if (!j.contains("killed"))
+      return j.value("ok", wire::json(false)) == true && id().starts_with("p-");
+    return j["killed"] == true;
   }
 
   /// Sends a signal. Needs our agent (`errc::unsupported`).
   void signal(int number, signal_scope scope = signal_scope::process,
               call_options const& options = {}) {
     agent_->require("signal", options);
-    auto rq = agent_->make_request("POST", route("/signal"), options);
+    auto rq = request("POST", "/signal", options);
     rq.fields.set("Content-Type", "application/json");
     char const* const name = scope == signal_scope::process ? "process"
                              : scope == signal_scope::group ? "group"
@@ -5266,10 +5587,12 @@ class basic_process {
 
   /// Follows the output from the record behind `after` until the process has ended, calling
   /// `on_stdout` and `on_stderr`. Reconnects by itself as `exec` does. Needs our agent. What is no
-  /// longer kept is `errc::output_gone`.
+  /// longer kept is `errc::output_gone`, as `run_interrupted`: its `handle().last_seq` is the
+  /// `after` that goes on where output is kept. A stop request ends the following, not the process.
   run_result follow(exec_options const& options = {}, std::uint64_t after = 0) {
     call_options call;
     call.stop = options.stop;
+    call.deadline = options.deadline;
     agent_->require("events", call);
     auto handle = handle_;
     handle.last_seq = after;
@@ -5286,16 +5609,19 @@ class basic_process {
     auto handle = handle_;
     handle.last_seq = after;
     detail::run_state state(following, std::move(handle), id());
-    auto const rq =
-        agent_->make_request("GET", route("/events?after=" + std::to_string(after)), options);
-    detail::event_stream decoder;
-    http::stream_sink sink([&](std::span<std::byte const> data) {
-      decoder.feed(data, [&](wire::event&& event) { return state.take(std::move(event)); });
-      return http::flow::more;
-    });
-    agent_->send(rq, sink);
-    if (sink.answer().status >= 400)
-      throw detail::agent_answer_error("read output of " + id(), sink.answer());
+    auto const take = [&] {
+      auto const rq =
+          request("GET", "/events?after=" + std::to_string(state.handle().last_seq), options);
+      detail::event_stream decoder;
+      http::stream_sink sink([&](std::span<std::byte const> data) {
+        decoder.feed(data, [&](wire::event&& event) { return state.take(std::move(event)); });
+        return http::flow::more;
+      });
+      agent_->send(rq, sink);
+      if (sink.answer().status >= 300)
+        throw detail::agent_answer_error("read output of " + id(), sink.answer());
+    };
+    agent_->retrying(request("GET", {}, options), true, take);
     return std::move(state.result());
   }
 
@@ -5305,8 +5631,8 @@ class basic_process {
   std::uint64_t write_input(std::string_view bytes, std::uint64_t offset, bool eof = false,
                             call_options const& options = {}) {
     agent_->require(detail::feature_stdin_stream, options);
-    auto rq = agent_->make_request(
-        "POST", route("/stdin?offset=" + std::to_string(offset) + (eof ? "&eof=1" : "")), options);
+    auto rq =
+        request("POST", "/stdin?offset=" + std::to_string(offset) + (eof ? "&eof=1" : ""), options);
     rq.fields.set("Content-Type", "application/octet-stream");
     rq.body = std::string(bytes);
     auto const answer = agent_->call_idempotent("write input of " + id(), rq, 1u << 20);
@@ -5314,16 +5640,25 @@ class basic_process {
   }
 
  private:
-  [[nodiscard]] std::string route(std::string const& below = {}) const {
-    return std::string(wire::processes_route) + "/" + id() + below;
+  /// Longest wait that one request asks for: shorter than any silence on the way may be.
+  static constexpr std::chrono::milliseconds longest_turn{30'000};
+
+  /// A request for what is below this process; only the agent that runs it takes it.
+  [[nodiscard]] http::request request(std::string method, std::string const& below,
+                                      call_options const& options) const {
+    auto rq = agent_->make_request(
+        std::move(method), std::string(wire::processes_route) + "/" + id() + below, options);
+    detail::address_to(rq, handle_.agent_instance);
+    return rq;
   }
 
   /// Asks how it stands, waiting at most `time` for its end.
   process_status look(std::chrono::milliseconds time, call_options const& options) {
     if (agent_->features(options).has("wait")) {
-      auto const rq = agent_->make_request(
-          "GET", route("/wait?timeout=" + std::to_string(static_cast<double>(time.count()) / 1000)),
-          options);
+      // Not as a floating point number: its text depends on the locale.
+      auto const fraction = std::to_string(1000 + time.count() % 1000).substr(1);
+      auto const rq = request(
+          "GET", "/wait?timeout=" + std::to_string(time.count() / 1000) + "." + fraction, options);
       auto const answer = agent_->call_idempotent("wait for " + id(), rq, 1u << 20);
       auto const run = wire::run_status_from_json(wire::json::parse(answer.body, nullptr, false));
       return run.exit ? ended(*run.exit) : process_status{};
@@ -5331,7 +5666,11 @@ class basic_process {
     return poll(time, options);
   }
 
-  static process_status ended(wire::exit_event const& exit) {
+  [[nodiscard]] process_status ended(wire::exit_event const& exit) const {
+    if (!exit.is_known())
+      throw error(errc::outcome_unknown,
+                  "process " + id() + " has ended, and the agent does not know how",
+                  {.where = hop::agent, .may_have_reached_peer = true});
     return {.running = false,
             .exit_code = exit.exit_code.value_or(-1),
             .signal = exit.signal.value_or(0),
@@ -5345,7 +5684,8 @@ class basic_process {
       bool found = false;
       process_status status;
       for (auto const& entry : detail::list_processes(*agent_, options))
-        if (entry.id == id()) {
+        // After a restart of the agent the id may be another process's.
+        if (entry.id == id() && (pid_ == 0 || entry.pid == pid_)) {
           found = true;
           status.running = entry.running;
           status.exit_code = entry.exit_code.value_or(-1);
@@ -5528,6 +5868,7 @@ class basic_sandbox {
       throw error(errc::invalid_argument, "attach: '" + process_id + "' is no process id");
     run_handle handle;
     handle.process_id = std::move(process_id);
+    handle.agent_instance = core_->agent.instance();
     return process_type(agent(), core_->machine_ended, std::move(handle), 0);
   }
 
@@ -5540,15 +5881,22 @@ class basic_sandbox {
   /// The files of the machine.
   [[nodiscard]] files_type files() { return files_type(agent()); }
   /// Writes a file, replacing what is there; parent directories are made.
-  void write_file(std::string const& path, std::string_view content) {
-    files().write(path, content);
+  void write_file(std::string const& path, std::string_view content,
+                  write_options const& options = {}) {
+    files().write(path, content, options);
   }
   /// The bytes of a file. `errc::not_found`, `errc::is_directory`; `errc::too_large` above 512 MiB.
-  [[nodiscard]] std::string read_file(std::string const& path) { return files().read(path); }
+  [[nodiscard]] std::string read_file(std::string const& path, read_options const& options = {}) {
+    return files().read(path, options);
+  }
 
   /// URL of a server inside the machine that listens on 127.0.0.1:`port`. Requests to it must carry
   /// `headers()`. `scheme` "http" or "ws" replaces the endpoint's scheme by one of the same
   /// security.
+  ///
+  /// Behind an agent of the common protocol a connection belongs to that server from its first
+  /// request on, and a second request would reach the server as it is: ask with `Connection: close`
+  /// there.
   [[nodiscard]] std::string url_for(std::uint16_t port, std::string_view path = "/",
                                     std::string_view scheme = {}) const {
     if (port == 0)
@@ -5577,7 +5925,9 @@ class basic_sandbox {
   }
 
   /// What the agent says of itself; asked once.
-  [[nodiscard]] agent_health info() { return core_->agent.features(); }
+  [[nodiscard]] agent_health info(call_options const& options = {}) {
+    return core_->agent.features(options);
+  }
 
   /// The tail of what the machine printed.
   [[nodiscard]] std::string logs() {
@@ -5862,17 +6212,19 @@ class transport_ref {
 #ifndef HF_SANDBOX_HUB_ANSWER_ERROR_HPP
 #define HF_SANDBOX_HUB_ANSWER_ERROR_HPP
 namespace hf::hub {
-[[nodiscard]] inline double retry_after_seconds(http::headers const& fields) {
-  double const after = detail::retry_after_seconds(fields);
-  if (after >= 0)
+[[nodiscard]] inline double retry_after_seconds(http::response const& answer) {
+  double const after = detail::retry_after_seconds(answer.fields);
+  if (after >= 0 || answer.status != 429)
     return after;
-  std::string const limit(fields.get("RateLimit"));
-  auto const at = limit.find("t=");
-  if (at == std::string::npos || (at != 0 && limit[at - 1] != ';' && limit[at - 1] != ' '))
-    return -1;
-  char* end = nullptr;
-  double const seconds = std::strtod(limit.c_str() + at + 2, &end);
-  return end == limit.c_str() + at + 2 || !(seconds >= 0) ? -1 : seconds;
+  std::string const limit(answer.fields.get("RateLimit"));
+  for (std::size_t at = 0; (at = limit.find("t=", at)) != std::string::npos; at += 2) {
+    if (at == 0 || (limit[at - 1] != ';' && limit[at - 1] != ' '))
+      continue;
+    char* end = nullptr;
+    double const seconds = std::strtod(limit.c_str() + at + 2, &end);
+    return end == limit.c_str() + at + 2 || !(seconds >= 0) ? -1 : seconds;
+  }
+  return -1;
 }
 [[nodiscard]] inline std::string request_id(http::headers const& fields) {
   for (char const* const name : {"X-Request-Id", "X-Amzn-Trace-Id", "X-Amz-Cf-Id"})
@@ -5922,7 +6274,7 @@ template <class Json = nlohmann::json>
   details.http_status = answer.status;
   details.where = hop::hub;
   details.request_id = request_id(answer.fields);
-  details.retry_after_s = retry_after_seconds(answer.fields);
+  details.retry_after_s = retry_after_seconds(answer);
   details.may_have_reached_peer = true;
   errc code = detail::errc_of_status(answer.status);
   if (answer.status == 408 || answer.status == 429 || answer.status >= 500)
@@ -6052,9 +6404,10 @@ template <class = void>
   if (auto token = find_token(explicit_token, env))
     return *std::move(token);
   if (is_on(env, "HF_HUB_DISABLE_IMPLICIT_TOKEN"))
-    throw error(errc::unauthenticated,
-                "no Hugging Face token: HF_HUB_DISABLE_IMPLICIT_TOKEN allows only the `token` "
-                "option, which is empty");
+    throw error(
+        errc::unauthenticated,
+        "no Hugging Face token: HF_HUB_DISABLE_IMPLICIT_TOKEN is set, so that neither "
+        "HF_TOKEN nor the login of `hf auth login` counts, and the option `token` is empty");
   throw error(errc::unauthenticated,
               "no Hugging Face token: log in with `hf auth login`, or set HF_TOKEN (looked at "
               "HF_TOKEN, HUGGING_FACE_HUB_TOKEN and " +
@@ -6115,6 +6468,14 @@ struct retry_policy {
       return false;
   }
 }
+[[nodiscard]] inline std::chrono::milliseconds pause_after(error const& failure,
+                                                           std::chrono::milliseconds usual,
+                                                           retry_policy const& policy) {
+  auto const asked = std::chrono::duration<double>(failure.details().retry_after_s);
+  auto const most = std::chrono::duration<double>(policy.longest_asked);
+  return (std::max)(usual,
+                    std::chrono::duration_cast<std::chrono::milliseconds>((std::min)(asked, most)));
+}
 template <class Policy>
 class retry_loop {
  public:
@@ -6168,6 +6529,7 @@ struct api_call {
   stop_token stop = {};
   std::optional<std::chrono::steady_clock::time_point> deadline = {};
   std::chrono::milliseconds stall_timeout{60'000};
+  std::uint64_t limit = http::default_fetch_limit;
 };
 template <class Json>
 class basic_client {
@@ -6178,9 +6540,13 @@ class basic_client {
     return endpoint_url(settings_.endpoint, settings_.env);
   }
   [[nodiscard]] std::string token() const { return require_token(settings_.token, settings_.env); }
-  [[nodiscard]] http::request prepare(api_call const& call, std::string const& token) const {
+  void require_online(std::string const& doing) const {
     if (is_offline(settings_.env))
-      throw error(errc::offline, "cannot " + call.doing + ": HF_HUB_OFFLINE is set");
+      throw error(errc::offline, "cannot " + doing + ": HF_HUB_OFFLINE is set",
+                  {.where = hop::hub});
+  }
+  [[nodiscard]] http::request prepare(api_call const& call, std::string const& token) const {
+    require_online(call.doing);
     http::request rq;
     rq.method = call.method;
     auto const base = endpoint();
@@ -6189,7 +6555,8 @@ class basic_client {
     } else {
       rq.url = call.target;
       if (http::parse_url(rq.url).origin() != http::parse_url(base).origin())
-        throw error(errc::protocol_error, "the Hugging Face Hub names a continuation elsewhere");
+        throw error(errc::protocol_error, "the Hugging Face Hub names a continuation elsewhere",
+                    {.where = hop::hub});
     }
     require_safe_scheme(base);
     rq.fields.add("Authorization", "Bearer " + token);
@@ -6208,19 +6575,28 @@ class basic_client {
     return rq;
   }
   http::response perform(http::transport_ref through, api_call const& call) const {
+    require_online(call.doing);
     retry_loop tries(settings_.retries, call.deadline);
     for (;;) {
       auto const secret = token();
+      auto const rq = prepare(call, secret);
       try {
-        auto answer = http::fetch(through, prepare(call, secret));
+        auto answer = http::fetch(through, rq, call.limit);
         if (answer.status >= 200 && answer.status < 300)
           return answer;
         throw answer_error<Json>(call.doing, answer, secret);
       } catch (error const& failure) {
         if (!call.repeatable || !is_transient(failure) || !tries.wait(failure, call.stop))
-          throw;
+          rethrow(call.doing, failure);
       }
     }
+  }
+  [[noreturn]] static void rethrow(std::string const& doing, error const& failure) {
+    if (failure.hop() != hop::client)
+      throw;
+    auto details = failure.details();
+    details.where = hop::hub;
+    throw error(failure.kind(), "cannot " + doing + ": " + failure.what(), std::move(details));
   }
   [[nodiscard]] Json perform_json(http::transport_ref through, api_call const& call) const {
     return parse_json(call.doing, perform(through, call));
@@ -6357,7 +6733,8 @@ template <class Json>
   job.initiator = d::party(from, "initiator");
   if (job.id.empty() || job.stage.empty())
     throw error(errc::protocol_error,
-                "the Hugging Face Hub answered with a job that has no id or no stage");
+                "the Hugging Face Hub answered with a job that has no id or no stage",
+                {.where = hop::hub, .may_have_reached_peer = true});
   return job;
 }
 struct job_metrics {
@@ -6524,7 +6901,8 @@ class basic_jobs {
         through, repeatable("find out whose token this is", "GET", "/api/whoami-v2", limits));
     identity out{job_detail::text(answer, "name"), job_detail::text(answer, "id")};
     if (out.name.empty())
-      throw error(errc::protocol_error, "the Hugging Face Hub does not say whose token this is");
+      throw error(errc::protocol_error, "the Hugging Face Hub does not say whose token this is",
+                  {.where = hop::hub, .may_have_reached_peer = true});
     return out;
   }
   [[nodiscard]] job_info start(http::transport_ref through, std::string const& name_space,
@@ -6558,12 +6936,15 @@ class basic_jobs {
     std::vector<job_info> out;
     for (int page = 0; !target.empty(); ++page) {
       if (page == max_pages)
-        throw error(errc::protocol_error, "the Hugging Face Hub's list of jobs does not end");
-      auto const call = repeatable("list jobs", "GET", target, limits);
+        throw error(errc::protocol_error, "the Hugging Face Hub's list of jobs does not end",
+                    {.where = hop::hub, .may_have_reached_peer = true});
+      auto call = repeatable("list jobs", "GET", target, limits);
+      call.limit = list_limit;
       auto const answer = client_.perform(through, call);
       auto const body = basic_client<Json>::parse_json(call.doing, answer);
       if (!body.is_array())
-        throw error(errc::protocol_error, "the Hugging Face Hub's list of jobs is not a list");
+        throw error(errc::protocol_error, "the Hugging Face Hub's list of jobs is not a list",
+                    {.where = hop::hub, .may_have_reached_peer = true});
       for (auto const& item : body) {
         auto job = parse_job(item);
         if (matches(job, stages, labels))
@@ -6619,6 +7000,7 @@ class basic_jobs {
   }
  private:
   static constexpr int max_pages = 1000;
+  static constexpr std::uint64_t list_limit = std::uint64_t{256} << 20;
   [[nodiscard]] static std::string jobs_path(std::string const& name_space) {
     return "/api/jobs/" + http::encode_component(name_space);
   }
@@ -6636,7 +7018,7 @@ class basic_jobs {
                                     std::map<std::string, std::string> const& labels) {
     bool stage_fits = stages.empty();
     for (auto const& stage : stages)
-      stage_fits = stage_fits || job.stage == stage;
+      stage_fits = stage_fits || job.stage == stage || (stage == "RUNNING" && job.running());
     for (auto const& [key, value] : labels) {
       auto const it = job.labels.find(key);
       if (it == job.labels.end() || it->second != value)
@@ -6677,14 +7059,14 @@ using jobs = basic_jobs<nlohmann::json>;
 namespace hf::hub {
 class sse_decoder {
  public:
-  static constexpr std::size_t max_line = std::size_t{1} << 20;
+  static constexpr std::size_t max_line = std::size_t{16} << 20;
   template <class OnData>
   bool feed(std::string_view bytes, OnData&& on_data) {
     while (!bytes.empty()) {
       auto const end = bytes.find_first_of("\r\n");
       line_.append(bytes.substr(0, end));
       if (line_.size() > max_line)
-        throw error(errc::too_large, "an event of the Hugging Face Hub is larger than 1 MiB");
+        throw error(errc::too_large, "an event of the Hugging Face Hub is larger than 16 MiB");
       if (end == std::string_view::npos)
         return true;
       bytes.remove_prefix(end + 1);
@@ -6711,6 +7093,7 @@ class sse_decoder {
 
 #ifndef HF_SANDBOX_HUB_JOB_STREAMS_HPP
 #define HF_SANDBOX_HUB_JOB_STREAMS_HPP
+#include <deque>
 namespace hf::hub {
 [[nodiscard]] inline std::string joined(std::vector<std::string> const& lines) {
   std::string out;
@@ -6722,24 +7105,56 @@ namespace hf::hub {
   return out;
 }
 namespace job_streams_detail {
+using clock = std::chrono::steady_clock;
+enum class stream_end { ended, unwanted, idle };
 template <class Json>
-bool read_events(basic_client<Json> const& hub, http::transport_ref through, api_call const& call,
-                 std::type_identity_t<std::function<bool(Json const&)>> const& on_event) {
+struct stream_reader {
+  std::function<bool(Json const&)> on_event = {};
+  std::function<bool()> on_idle = {};
+  bool answered = false;
+  bool threw = false;
+};
+template <class Json>
+stream_end read_events(basic_client<Json> const& hub, http::transport_ref through,
+                       api_call const& call, stream_reader<Json>& reader) {
+  hub.require_online(call.doing);
   auto const secret = hub.token();
   auto rq = hub.prepare(call, secret);
   rq.fields.set("Accept", "text/event-stream");
   sse_decoder decoder;
-  bool wanted = true;
-  auto const answer = http::stream(through, rq, [&](std::span<std::byte const> data) {
-    wanted = decoder.feed(http::as_text(data), [&](std::string_view text) {
+  auto how = stream_end::ended;
+  auto const on_data = [&](std::span<std::byte const> data) {
+    bool idle = true;
+    bool const wanted = decoder.feed(http::as_text(data), [&](std::string_view text) {
       auto const event = Json::parse(text, nullptr, false);
-      return !event.is_object() || on_event(event);
+      if (!event.is_object())
+        return true;
+      idle = false;
+      reader.threw = true;
+      bool const more = reader.on_event(event);
+      reader.threw = false;
+      return more;
     });
-    return wanted ? http::flow::more : http::flow::stop;
-  });
+    if (!wanted)
+      how = stream_end::unwanted;
+    else if (idle && reader.on_idle && !reader.on_idle())
+      how = stream_end::idle;
+    return how == stream_end::ended ? http::flow::more : http::flow::stop;
+  };
+  http::response answer;
+  try {
+    answer = http::stream(through, rq, on_data, [&](http::response_head const& head) {
+      reader.answered = head.status >= 200 && head.status < 300;
+      return http::flow::more;
+    });
+  } catch (error const& failure) {
+    if (reader.threw)
+      throw;
+    basic_client<Json>::rethrow(call.doing, failure);
+  }
   if (answer.status < 200 || answer.status >= 300)
     throw answer_error<Json>(call.doing, answer, secret);
-  return wanted;
+  return how;
 }
 template <class Json>
 bool log_line(Json const& event, std::string& line) {
@@ -6750,79 +7165,114 @@ bool log_line(Json const& event, std::string& line) {
   return failure.kind() == errc::connection_lost || failure.kind() == errc::request_timed_out;
 }
 }  // namespace job_streams_detail
+struct stream_patience {
+  std::chrono::milliseconds quiet{5000};
+  std::chrono::milliseconds look{10'000};
+};
 template <class Json>
-[[nodiscard]] std::vector<std::string> log_tail(
-    basic_jobs<Json> const& api, http::transport_ref through, std::string const& name_space,
-    std::string const& id, std::size_t lines, call_limits const& limits = {},
-    std::chrono::milliseconds quiet = std::chrono::milliseconds(5000)) {
+[[nodiscard]] std::vector<std::string> log_tail(basic_jobs<Json> const& api,
+                                                http::transport_ref through,
+                                                std::string const& name_space,
+                                                std::string const& id, std::size_t lines,
+                                                call_limits const& limits = {},
+                                                stream_patience const& patience = {}) {
   namespace d = job_streams_detail;
+  auto const quiet = patience.quiet;
   api_call call;
   call.doing = "read the log of job " + id;
   call.target = basic_jobs<Json>::job_path(name_space, id) + "/logs?tail=" + std::to_string(lines);
   call.stop = limits.stop;
   call.deadline = limits.deadline;
   call.stall_timeout = quiet;
-  std::vector<std::string> out;
-  bool connected = false;
+  std::deque<std::string> out;
+  d::clock::time_point last;
+  d::clock::time_point until;
+  d::stream_reader<Json> reader;
+  reader.on_event = [&](Json const& event) {
+    last = d::clock::now();
+    std::string line;
+    if (d::log_line(event, line))
+      out.push_back(std::move(line));
+    if (out.size() > lines)
+      out.pop_front();
+    return last < until;
+  };
+  reader.on_idle = [&] { return d::clock::now() - last < quiet; };
   retry_loop tries(api.hub_client().settings().retries, limits.deadline);
   for (;;) {
     try {
       out.clear();
-      d::read_events(api.hub_client(), through, call, [&](Json const& event) {
-        connected = true;
-        std::string line;
-        if (d::log_line(event, line))
-          out.push_back(std::move(line));
-        return true;
-      });
+      last = d::clock::now();
+      until = last + 2 * quiet;
+      d::read_events(api.hub_client(), through, call, reader);
       break;
     } catch (error const& failure) {
-      if (failure.kind() == errc::request_timed_out || (connected && d::broke_off(failure)))
+      if (failure.kind() == errc::request_timed_out || (!out.empty() && d::broke_off(failure)))
         break;
       if (!is_transient(failure) || !tries.wait(failure, limits.stop))
         throw;
     }
   }
-  if (out.size() > lines)
-    out.erase(out.begin(), out.end() - static_cast<std::ptrdiff_t>(lines));
-  return out;
+  return {std::make_move_iterator(out.begin()), std::make_move_iterator(out.end())};
 }
 template <class Json>
 void follow_logs(basic_jobs<Json> const& api, http::transport_ref through,
                  std::string const& name_space, std::string const& id,
                  std::function<bool(std::string const&)> const& on_line,
-                 call_limits const& limits = {}) {
+                 call_limits const& limits = {}, stream_patience const& patience = {}) {
   namespace d = job_streams_detail;
   api_call call;
   call.doing = "follow the log of job " + id;
   call.target = basic_jobs<Json>::job_path(name_space, id) + "/logs";
   call.stop = limits.stop;
   call.deadline = limits.deadline;
-  call.stall_timeout = std::chrono::seconds(120);
+  auto const has_ended = [&] { return api.inspect(through, name_space, id, limits).ended(); };
   std::size_t seen = 0;
   int broken = 0;
   for (;;) {
-    bool const ended = api.inspect(through, name_space, id, limits).ended();
+    bool const ended = has_ended();
+    call.stall_timeout = ended ? patience.quiet : std::chrono::milliseconds(120'000);
     std::size_t at = 0;
     bool progress = false;
+    auto last = d::clock::now();
+    d::stream_reader<Json> reader;
+    reader.on_event = [&](Json const& event) {
+      last = d::clock::now();
+      if (at++ < seen)
+        return true;
+      seen = at;
+      progress = true;
+      std::string line;
+      return !d::log_line(event, line) || on_line(line);
+    };
+    reader.on_idle = [&] {
+      auto const now = d::clock::now();
+      if (ended)
+        return now - last < patience.quiet;
+      if (now - last < patience.look)
+        return true;
+      last = now;
+      return !has_ended();
+    };
+    std::chrono::milliseconds pause(1000);
     try {
-      bool const wanted = d::read_events(api.hub_client(), through, call, [&](Json const& event) {
-        if (at++ < seen)
-          return true;
-        seen = at;
-        progress = true;
-        std::string line;
-        return !d::log_line(event, line) || on_line(line);
-      });
-      if (!wanted || ended)
+      auto const how = d::read_events(api.hub_client(), through, call, reader);
+      if (how == d::stream_end::unwanted || ended)
         return;
+      if (how == d::stream_end::idle)
+        continue;
     } catch (error const& failure) {
+      if (reader.threw)
+        throw;
+      if (ended && reader.answered && failure.kind() == errc::request_timed_out)
+        return;
       broken = progress ? 0 : broken + 1;
       if ((!d::broke_off(failure) && !is_transient(failure)) || broken > 5)
         throw;
+      pause = pause_after(failure, std::chrono::milliseconds((std::min)(1000 << broken, 10'000)),
+                          api.hub_client().settings().retries);
     }
-    if (!detail::sleep_for(std::chrono::milliseconds((std::min)(1000 << broken, 10'000)),
-                           limits.stop))
+    if (!detail::sleep_for(pause, limits.stop))
       throw error(errc::cancelled, "following a log was cancelled");
   }
 }
@@ -6832,26 +7282,40 @@ void follow_metrics(basic_jobs<Json> const& api, http::transport_ref through,
                     std::function<bool(job_metrics const&)> const& on_sample,
                     call_limits const& limits = {}) {
   namespace d = job_streams_detail;
+  constexpr std::chrono::seconds longest_silence(10);
   api_call call;
   call.doing = "read the metrics of job " + id;
   call.target = basic_jobs<Json>::job_path(name_space, id) + "/metrics";
   call.stop = limits.stop;
   call.deadline = limits.deadline;
-  call.stall_timeout = std::chrono::seconds(10);
+  call.stall_timeout = longest_silence;
+  int broken = 0;
   for (;;) {
+    auto last = d::clock::now();
+    d::stream_reader<Json> reader;
+    reader.on_event = [&](Json const& event) {
+      last = d::clock::now();
+      broken = 0;
+      return on_sample(parse_metrics(event));
+    };
+    reader.on_idle = [&] { return d::clock::now() - last < longest_silence; };
+    std::chrono::milliseconds pause(1000);
     try {
-      if (!d::read_events(api.hub_client(), through, call,
-                          [&](Json const& event) { return on_sample(parse_metrics(event)); }))
+      if (d::read_events(api.hub_client(), through, call, reader) == d::stream_end::unwanted)
         return;
     } catch (error const& failure) {
-      if (!d::broke_off(failure) && failure.http_status() != 500)
+      if (reader.threw)
         throw;
-      if (limits.deadline && std::chrono::steady_clock::now() >= *limits.deadline)
+      bool const usual = d::broke_off(failure) || failure.http_status() == 500;
+      if (!usual && (!is_transient(failure) || ++broken > 5))
         throw;
+      if (limits.deadline && d::clock::now() >= *limits.deadline)
+        throw;
+      pause = pause_after(failure, pause, api.hub_client().settings().retries);
     }
     if (!api.inspect(through, name_space, id, limits).running())
       return;
-    if (!detail::sleep_for(std::chrono::seconds(1), limits.stop))
+    if (!detail::sleep_for(pause, limits.stop))
       throw error(errc::cancelled, "reading metrics was cancelled");
   }
 }
@@ -6931,7 +7395,8 @@ template <class = void>
     if (!is_own_proxy_url(url, job.id))
       throw error(errc::protocol_error,
                   "the Hub lists a proxy for job " + job.id +
-                      " that is not https or not the job's own host; nothing was sent there");
+                      " that is not https or not the job's own host; nothing was sent there",
+                  {.where = hop::hub, .may_have_reached_peer = true});
     return url;
   }
   if (hub_endpoint == "https://huggingface.co")
@@ -7296,15 +7761,23 @@ for SBX_SERVER_DIR in /tmp /var/tmp /dev/shm /run; do
   fi
 done
 [ -n "$SBX_SERVER_AT" ] || fail 'no writable directory for the agent: make /tmp writable'
+[ ! -e "$SBX_SERVER_AT" ] || chmod 600 "$SBX_SERVER_AT" || fail "$SBX_SERVER_AT is there and somebody else's"
 )SH";
 inline constexpr std::string_view bootstrap_fetch = R"SH(
+by_wget() {
+  case $(wget --help 2>&1) in
+    *-T*) wget -q -T 30 -t 1 -O "$SBX_SERVER_AT" "$SBX_SERVER_URL" ;;
+    *) wget -q -O "$SBX_SERVER_AT" "$SBX_SERVER_URL" ;;
+  esac
+}
+by_curl() { curl -q -fsSL --connect-timeout 30 --speed-limit 1 --speed-time 30 -o "$SBX_SERVER_AT" "$SBX_SERVER_URL"; }
 SBX_SERVER_GOT=
 if [ -n "$SBX_SERVER_URL" ]; then
   [ -n "$SBX_SERVER_FILE" ] || has wget || has curl || fail 'the image has neither wget nor curl to download the agent with: add one of them'
   has wget || has curl || has cp || fail 'the image has none of wget, curl and cp to fetch the agent with: add one of them'
   for SBX_SERVER_TRY in 1 2 3; do
-    if has wget && wget -q -T 30 -O "$SBX_SERVER_AT" "$SBX_SERVER_URL"; then SBX_SERVER_GOT=1; break; fi
-    if has curl && curl -q -fsSL --connect-timeout 30 -o "$SBX_SERVER_AT" "$SBX_SERVER_URL"; then SBX_SERVER_GOT=1; break; fi
+    if has wget && by_wget; then SBX_SERVER_GOT=1; break; fi
+    if has curl && by_curl; then SBX_SERVER_GOT=1; break; fi
     [ -z "$SBX_SERVER_FILE" ] || [ ! -f "$SBX_SERVER_FILE" ] || break
     has sleep || break
     sleep 1
@@ -7537,9 +8010,14 @@ namespace hf::hub {
 inline constexpr char const* default_image = "python:3.12";
 inline constexpr char const* default_flavor = "cpu-basic";
 inline constexpr std::chrono::seconds default_timeout = std::chrono::hours(24);
-inline constexpr std::array<std::string_view, 6> reserved_variables{
-    "SBX_PORT", "SBX_TOKEN", "SBX_IDLE_TIMEOUT", "SBX_HOST_MODE", "SBX_CAPACITY", "SBX_MAX_HOSTS"};
+inline constexpr std::array<std::string_view, 7> reserved_variables{
+    "SBX_PORT",     "SBX_TOKEN",     "SBX_IDLE_TIMEOUT", "SBX_HOST_MODE",
+    "SBX_CAPACITY", "SBX_MAX_HOSTS", "SBX_SOCKET"};
 namespace sandbox_request_detail {
+[[nodiscard]] inline bool is_reserved_variable(std::string_view name) noexcept {
+  return std::find(reserved_variables.begin(), reserved_variables.end(), name) !=
+         reserved_variables.end();
+}
 template <class Variables>
 Variables checked_variables(Variables variables, char const* field) {
   for (auto const& [name, value] : variables)
@@ -7549,8 +8027,7 @@ Variables checked_variables(Variables variables, char const* field) {
                   std::string(field) +
                       ": a name that is empty or has '=' or NUL, or a value with "
                       "NUL, cannot be an environment variable");
-  for (auto const name : reserved_variables)
-    variables.erase(std::string(name));
+  std::erase_if(variables, [](auto const& v) { return is_reserved_variable(v.first); });
   return variables;
 }
 template <class Volumes>
@@ -7582,7 +8059,7 @@ void check_launch_options(Options const& options) {
                   "labels: keys that begin with 'hf-sandbox' are reserved: " + key);
   check_labels(options.labels);
   for (auto const& [name, value] : options.secrets)
-    if (options.env.count(name) != 0)
+    if (options.env.count(name) != 0 && !sandbox_request_detail::is_reserved_variable(name))
       throw error(errc::invalid_argument, "env and secrets both have " + name);
   sandbox_request_detail::check_volumes(options.volumes);
 }
@@ -7636,7 +8113,6 @@ template <class Options = launch_options>
 
 #ifndef HF_SANDBOX_HUB_TELEMETRY_HPP
 #define HF_SANDBOX_HUB_TELEMETRY_HPP
-#include <deque>
 namespace hf::hub {
 [[nodiscard]] inline bool telemetry_allowed(environment const& env) {
   for (char const* const name :
@@ -7702,15 +8178,33 @@ class telemetry_sender {
     } catch (...) {
     }
   }
-  void flush() noexcept {
+  void finish() noexcept { finish_within(longest); }
+  void flush_at_exit() noexcept {
+    static std::atomic<milliseconds::rep> left{longest.count()};
+    auto const begin = clock::now();
+    bool const idle = wait_until_idle(milliseconds((std::max)(left.load(), milliseconds::rep{0})));
+    left -= std::chrono::duration_cast<milliseconds>(clock::now() - begin).count();
+    if (!idle)
+      finish_within(milliseconds(0));
+  }
+ private:
+  using clock = std::chrono::steady_clock;
+  using milliseconds = std::chrono::milliseconds;
+  static constexpr milliseconds longest{1000};
+  struct item {
+    http::transport_ref through;
+    http::request rq;
+  };
+  bool wait_until_idle(milliseconds time) noexcept {
     try {
       std::unique_lock lock(mutex_);
-      idle_.wait_for(lock, longest, [&] { return !running_; });
+      return idle_.wait_for(lock, time, [&] { return !running_; });
     } catch (...) {
+      return false;
     }
   }
-  void finish() noexcept {
-    flush();
+  void finish_within(milliseconds time) noexcept {
+    (void)wait_until_idle(time);
     try {
       {
         std::unique_lock lock(mutex_);
@@ -7725,12 +8219,6 @@ class telemetry_sender {
     } catch (...) {
     }
   }
- private:
-  static constexpr std::chrono::milliseconds longest{1000};
-  struct item {
-    http::transport_ref through;
-    Request rq;
-  };
   void work() noexcept {
     for (;;) {
       std::optional<item> next;
@@ -7824,6 +8312,7 @@ class hf_jobs_start {
                 std::string name_space, std::string hf_token,
                 std::function<void(std::string const&)> on_progress)
       : api_(api),
+        once_(without_repetition(api)),
         through_(through),
         name_space_(std::move(name_space)),
         hf_token_(std::move(hf_token)),
@@ -7833,22 +8322,16 @@ class hf_jobs_start {
   [[nodiscard]] instance run(hub::sandbox_request request, hub::call_limits const& limits,
                              int minimum_protocol) {
     nonce_ = request.nonce;
-    hub::started_job started;
-    try {
-      started = hub::start_once(api_, through_, name_space_, request.job, limits);
-    } catch (error const& failure) {
-      if (failure.kind() == errc::request_timed_out && expired(limits))
-        throw launch_error(
-            errc::start_timed_out,
-            std::string("the job was not accepted within start_timeout: ") + failure.what(),
-            "start", {}, failure.details());
-      throw;
-    }
+    agent_token_ = hub::agent_token(hf_token_, nonce_);
+    auto started = within_start_timeout(
+        limits, [&] { return hub::start_once(api_, through_, name_space_, request.job, limits); });
+    // A create answer may leave the labels out.
+    started.job.labels.insert(request.job.labels.begin(), request.job.labels.end());
     job_id_ = started.job.id;
     stage_ = started.job.stage;
     try {
       progress("job " + started.job.id + " was accepted");
-      auto ready = wait(std::move(started.job), limits, minimum_protocol);
+      auto ready = wait(started.job, limits, minimum_protocol);
       if (started.ambiguous)
         (void)hub::cancel_operation(api_, through_, name_space_, request.operation, ready.id);
       return ready;
@@ -7860,16 +8343,40 @@ class hf_jobs_start {
     }
   }
 
+  /// What comes before the job's acceptance; runs out of time as `start_timed_out`.
+  template <class Step>
+  static auto within_start_timeout(hub::call_limits const& limits, Step&& step)
+      -> decltype(step()) {
+    try {
+      return step();
+    } catch (error const& failure) {
+      if (failure.kind() != errc::request_timed_out || !expired(limits))
+        throw;
+      throw launch_error(
+          errc::start_timed_out,
+          std::string("the job was not accepted within start_timeout: ") + failure.what(), "start",
+          {}, failure.details());
+    }
+  }
+
  private:
   using clock = std::chrono::steady_clock;
   using milliseconds = std::chrono::milliseconds;
 
+  static constexpr milliseconds first_pause{100};
   static constexpr milliseconds look_interval{2000};
   static constexpr milliseconds probe_timeout{5000};
 
   void progress(std::string const& line) const {
     if (on_progress_)
       on_progress_(line);
+  }
+
+  /// The same API, for looks that are repeated anyway.
+  [[nodiscard]] static hub::basic_jobs<Json> without_repetition(hub::basic_jobs<Json> const& api) {
+    auto how = api.hub_client().settings();
+    how.retries.attempts = 1;
+    return hub::basic_jobs<Json>(hub::basic_client<Json>(std::move(how)));
   }
 
   [[nodiscard]] static bool expired(hub::call_limits const& limits) {
@@ -7879,17 +8386,18 @@ class hf_jobs_start {
   /// Polls the agent, and the job at most every 2 s.
   [[nodiscard]] instance wait(hub::job_info job, hub::call_limits const& limits,
                               int minimum_protocol) {
-    // The proxy URL needs the nonce's token, and a create answer may leave the labels out.
-    job.labels[hub::nonce_label] = nonce_;
-    backoff pauses(milliseconds(100), milliseconds(1000));
+    backoff pauses(first_pause, milliseconds(1000));
     auto next_look = clock::now() + look_interval;
     int refusals = 0;
     for (;;) {
       if (job.ended())
         throw error(errc::launch_failed,
-                    "job " + job.id + " ended before its agent answered: " + describe(job));
-      auto const to = hub::agent_endpoint(job, api_.hub_client());
+                    "job " + job.id + " ended before its agent answered: " + describe(job),
+                    {.where = hop::hub});
+      auto to = hub::agent_endpoint(job, api_.hub_client());
       if (to) {
+        // Signed at the start, also when the Hugging Face token has been rotated since.
+        to->headers.set(std::string(wire::token_header), agent_token_);
         if (auto health = probe(*to, job, limits, refusals)) {
           check_protocol(*health, minimum_protocol);
           progress("the agent of job " + job.id + " answers");
@@ -7909,16 +8417,15 @@ class hf_jobs_start {
                                                describe(job));
       if (clock::now() >= next_look) {
         auto const before = job.stage;
-        job = look(std::move(job), limits);
-        job.labels[hub::nonce_label] = nonce_;
+        auto const pause = look(job, limits);
         stage_ = job.stage;
-        next_look = clock::now() + look_interval;
+        next_look = clock::now() + pause;
         if (job.stage != before)
           progress("job " + job.id + " is " + describe(job));
         if (job.ended())
           continue;
       }
-      auto until = clock::now() + (to ? pauses.next() : look_interval);
+      auto until = clock::now() + (to ? (std::max)(pauses.next(), first_pause) : look_interval);
       until = (std::min)(until, next_look);
       if (limits.deadline)
         until = (std::min)(until, *limits.deadline);
@@ -7950,18 +8457,21 @@ class hf_jobs_start {
     }
   }
 
-  /// The job as it is now, or as it was when the Hub cannot be reached for the moment: that is no
-  /// reason to give up, nor to keep the agent waiting.
-  [[nodiscard]] hub::job_info look(hub::job_info job, hub::call_limits limits) {
+  /// Looks at the job once; leaves it as it was when the Hub cannot be reached for the moment: that
+  /// is no reason to give up, nor to keep the agent waiting. Returns the pause until the next look.
+  [[nodiscard]] milliseconds look(hub::job_info& job, hub::call_limits limits) {
     auto const soon = clock::now() + look_interval;
     if (!limits.deadline || *limits.deadline > soon)
       limits.deadline = soon;
     try {
-      return api_.inspect(through_, name_space_, job.id, limits);
+      auto now = once_.inspect(through_, name_space_, job.id, limits);
+      now.labels.insert(job.labels.begin(), job.labels.end());
+      job = std::move(now);
+      return look_interval;
     } catch (error const& failure) {
       if (!hub::is_transient(failure))
         throw;
-      return job;
+      return hub::pause_after(failure, look_interval, api_.hub_client().settings().retries);
     }
   }
 
@@ -8009,21 +8519,22 @@ class hf_jobs_start {
     hub::call_limits limits;
     limits.deadline = clock::now() + std::chrono::seconds(10);
     try {
-      auto text = hub::joined(
-          hub::log_tail(api_, through_, name_space_, job_id_, 20, limits, milliseconds(2000)));
-      return hub::without_secret(hub::without_secret(std::move(text), hf_token_),
-                                 hub::agent_token(hf_token_, nonce_));
+      auto text = hub::joined(hub::log_tail(api_, through_, name_space_, job_id_, 20, limits,
+                                            {.quiet = milliseconds(2000)}));
+      return hub::without_secret(hub::without_secret(std::move(text), hf_token_), agent_token_);
     } catch (error const&) {
       return {};
     }
   }
 
   hub::basic_jobs<Json> const& api_;
+  hub::basic_jobs<Json> once_;
   http::transport_ref through_;
   std::string name_space_;
   std::string hf_token_;
   std::function<void(std::string const&)> on_progress_;
   std::string nonce_;
+  std::string agent_token_;
   std::string job_id_;
   std::string stage_;
 };
@@ -8071,10 +8582,14 @@ class hf_jobs_launcher {
     auto const at = locate(through, id);
     auto const job = state_->api.inspect(through, at.name_space, at.job);
     require_dedicated(job);
-    return describe(job, id);
+    auto out = describe(job, id);
+    if (!job.ended())
+      out.endpoint = hub::agent_endpoint(job, state_->api.hub_client());
+    return out;
   }
 
-  /// The dedicated sandboxes of the namespace that have not ended and carry all the labels.
+  /// The dedicated sandboxes of the namespace that have not ended and carry all the labels. One
+  /// whose listed URL must not be trusted with tokens has no endpoint, and says so in its message.
   template <transport T>
   std::vector<instance> list(T& through, label_filter const& filter) {
     auto labels = filter;
@@ -8084,8 +8599,17 @@ class hf_jobs_launcher {
     auto const name_space = own.empty() ? default_namespace(through) : own;
     std::vector<instance> out;
     for (auto const& job : state_->api.list(through, name_space, {"RUNNING", "SCHEDULING"}, labels))
-      if (!job.label(hub::nonce_label).empty())
-        out.push_back(describe(job, own.empty() ? job.id : own + "/" + job.id));
+      if (!job.label(hub::nonce_label).empty()) {
+        auto machine = describe(job, own.empty() ? job.id : own + "/" + job.id);
+        try {
+          machine.endpoint = hub::agent_endpoint(job, state_->api.hub_client());
+        } catch (error const& untrusted) {
+          if (untrusted.kind() != errc::protocol_error)
+            throw;
+          machine.message += std::string("; ") + untrusted.what();
+        }
+        out.push_back(std::move(machine));
+      }
     return out;
   }
 
@@ -8100,7 +8624,8 @@ class hf_jobs_launcher {
     stop_job(through, id, reason);
   }
 
-  /// The last 100 lines that the job printed. Takes up to 5 s while the job runs.
+  /// The last 100 lines that the job printed. While the job runs it takes 5 s without a new line to
+  /// see their end, 10 s when it never stops printing.
   template <transport T>
   std::string logs(T& through, std::string const& id) {
     auto const at = locate(through, id);
@@ -8181,8 +8706,9 @@ class hf_jobs_launcher {
     hf_jobs_options options;
     hub::jobs api;
     std::mutex mutex;
-    /// By the token's digest.
-    std::map<std::string, hub::identity> identities;
+    /// By the token's digest; nothing while somebody is asking.
+    std::map<std::string, std::optional<hub::identity>> identities;
+    std::condition_variable identified;
     /// Of the sandboxes that were launched here, by job id.
     std::map<std::string, session> sessions;
     hub::telemetry_sender<> telemetry;
@@ -8194,15 +8720,41 @@ class hf_jobs_launcher {
 
   template <transport T>
   [[nodiscard]] hub::identity identify(T& through, hub::call_limits const& limits = {}) {
+    state_->api.hub_client().require_online("find out whose token this is");
     auto const key = detail::sha256_hex(state_->api.hub_client().token());
+    auto& all = state_->identities;
     {
-      std::lock_guard const lock(state_->mutex);
-      if (auto const it = state_->identities.find(key); it != state_->identities.end())
-        return it->second;
+      // Many sandboxes started at once ask the strictly limited route once.
+      std::unique_lock lock(state_->mutex);
+      for (auto it = all.find(key); it != all.end(); it = all.find(key)) {
+        if (it->second)
+          return *it->second;
+        state_->identified.wait_for(lock, std::chrono::milliseconds(50));
+        if (limits.stop.stop_requested())
+          throw error(errc::cancelled, "finding out whose token this is was cancelled");
+        if (limits.deadline && clock::now() >= *limits.deadline)
+          throw error(errc::request_timed_out,
+                      "the Hugging Face Hub does not say whose token this is", {.where = hop::hub});
+      }
+      all[key] = std::nullopt;
     }
-    auto const found = state_->api.who_am_i(through, limits);
-    std::lock_guard const lock(state_->mutex);
-    return state_->identities[key] = found;
+    std::optional<hub::identity> found;
+    auto const settle = [&] {
+      std::lock_guard const lock(state_->mutex);
+      if (found)
+        all[key] = found;
+      else
+        all.erase(key);
+      state_->identified.notify_all();
+    };
+    try {
+      found = state_->api.who_am_i(through, limits);
+    } catch (...) {
+      settle();
+      throw;
+    }
+    settle();
+    return *std::move(found);
   }
 
   template <transport T>
@@ -8222,7 +8774,7 @@ class hf_jobs_launcher {
 
   static void require_dedicated(hub::job_info const& job) {
     if (job.label(hub::sandbox_label) != "1" || job.label(hub::nonce_label).empty())
-      throw error(errc::not_found, "job " + job.id + " is not a sandbox");
+      throw error(errc::not_found, "job " + job.id + " is not a sandbox", {.where = hop::hub});
     if (job.label(hub::mode_label) == "pool")
       throw error(errc::unsupported,
                   "job " + job.id +
@@ -8230,15 +8782,14 @@ class hf_jobs_launcher {
                       "'<host>.<local id>'; connecting to those is not supported yet");
   }
 
+  /// All but the endpoint.
   template <class Job>
-  [[nodiscard]] instance describe(Job const& job, std::string const& id) const {
+  [[nodiscard]] static instance describe(Job const& job, std::string const& id) {
     instance out;
     out.id = id;
     out.labels = job.labels;
     out.message = job.message.empty() ? job.stage : job.stage + ": " + job.message;
     out.phase = job.ended() ? phase::ended : job.running() ? phase::running : phase::starting;
-    if (!job.ended())
-      out.endpoint = hub::agent_endpoint(job, state_->api.hub_client());
     return out;
   }
 
@@ -8263,14 +8814,17 @@ class hf_jobs_launcher {
     hub::call_limits const limits{options.stop, deadline};
     hub::check_launch_options(options);
     auto const agent = source();
+    hub.require_online("start a sandbox");
     auto const token = hub.token();
     auto request = hub::make_sandbox_request(options, agent, hub.endpoint(), token);
 
     auto name_space = options.name_space.empty() ? state_->options.name_space : options.name_space;
     bool const named = !name_space.empty();
     if (!named)
-      name_space = default_namespace(through, limits);
-    detail::hf_jobs_start start(state_->api, through, name_space, token, options.on_progress);
+      name_space = detail::hf_jobs_start<nlohmann::json>::within_start_timeout(
+          limits, [&] { return default_namespace(through, limits); });
+    detail::hf_jobs_start<nlohmann::json> start(state_->api, through, name_space, token,
+                                                options.on_progress);
     auto ready =
         start.run(std::move(request), limits,
                   agent.what() == agent_source::kind::official ? wire::protocol_version : 2);
@@ -8337,7 +8891,7 @@ class hf_jobs_launcher {
                                                                                      : "atexit"));
       // Exit handlers are the last chance: the launcher itself may never be destroyed.
       if (reason == end_reason::atexit)
-        state_->telemetry.flush();
+        state_->telemetry.flush_at_exit();
     } catch (...) {
       // As above.
     }
@@ -11312,6 +11866,34 @@ template <class Options>
 }  // namespace hf::detail
 #endif
 
+// hf/sandbox/detail/signal_hold.hpp
+
+#ifndef HF_SANDBOX_DETAIL_SIGNAL_HOLD_HPP
+#define HF_SANDBOX_DETAIL_SIGNAL_HOLD_HPP
+#include <csignal>
+namespace hf::detail {
+[[nodiscard]] inline sigset_t ending_signals() noexcept {
+  sigset_t signals;
+  sigemptyset(&signals);
+  for (int const number : {SIGINT, SIGTERM, SIGHUP, SIGQUIT})
+    sigaddset(&signals, number);
+  return signals;
+}
+class signal_hold {
+ public:
+  signal_hold() noexcept {
+    sigset_t const held = ending_signals();
+    ::pthread_sigmask(SIG_BLOCK, &held, &before_);
+  }
+  signal_hold(signal_hold const&) = delete;
+  signal_hold& operator=(signal_hold const&) = delete;
+  ~signal_hold() { ::pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+ private:
+  sigset_t before_{};
+};
+}  // namespace hf::detail
+#endif
+
 // hf/sandbox/detail/local_spawn.hpp
 
 #ifndef HF_SANDBOX_DETAIL_LOCAL_SPAWN_HPP
@@ -11409,11 +11991,10 @@ local_start spawn_local_agent(std::string const& program, std::vector<std::strin
   ::posix_spawn_file_actions_adddup2(&plan.actions, child_lifeline.get(), spawned_lifeline_fd);
   ::posix_spawn_file_actions_adddup2(&plan.actions, child_status.get(), spawned_status_fd);
   ::posix_spawn_file_actions_adddup2(&plan.actions, child_lock.get(), spawned_lock_fd);
-  sigset_t none;
+  sigset_t const blocked = ending_signals();
   sigset_t all;
-  sigemptyset(&none);
   sigfillset(&all);
-  ::posix_spawnattr_setsigmask(&plan.attributes, &none);
+  ::posix_spawnattr_setsigmask(&plan.attributes, &blocked);
   ::posix_spawnattr_setsigdefault(&plan.attributes, &all);
   ::posix_spawnattr_setflags(
       &plan.attributes,
@@ -11697,6 +12278,7 @@ template <class Json>
   std::string const id = random_hex(12);
   std::string token = random_hex(32);
   std::string const state = sandboxes.path_of(id);
+  std::optional<signal_hold> hold(std::in_place);
   local_undo<Json> undo(sandboxes, id);
   unique_fd const directory = sandboxes.make(id);
   lock_directory(directory.get(), state);
@@ -11720,6 +12302,7 @@ template <class Json>
   auto started = spawn_local_agent(
       agent, local_arguments(agent, how.isolation, state, record, what, sandboxes.owns_base()),
       local_environment(what), directory.get());
+  hold.reset();
   auto const status = std::make_shared<local_status>(std::move(started.status));
   undo.owns_process(std::move(started.lifeline), status);
   bool const ready =
@@ -11950,6 +12533,87 @@ template <class = void>
 }  // namespace hf::detail
 #endif
 
+// hf/sandbox/transports/curl/route.hpp
+
+#ifndef HF_SANDBOX_TRANSPORTS_CURL_ROUTE_HPP
+#define HF_SANDBOX_TRANSPORTS_CURL_ROUTE_HPP
+#include <curl/curl.h>
+#include <new>
+namespace hf::detail {
+template <class Value>
+void curl_set(CURL* easy, CURLoption option, Value value) {
+  auto const result = curl_easy_setopt(easy, option, value);
+  if (result == CURLE_OUT_OF_MEMORY)
+    throw std::bad_alloc();
+  if (result != CURLE_OK)
+    throw error(errc::unsupported, std::string("libcurl refuses a setting that is needed: ") +
+                                       curl_easy_strerror(result));
+}
+class curl_route {
+ public:
+  curl_route(http::request const& rq, http::url const& target, transport_options const& options)
+      : origin_(target.origin()), unix_socket_(rq.unix_socket), tls_(target.tls()) {
+    if (unix_socket_.empty())
+      proxy_ = proxy_for(target, options.proxy);
+    key_ = origin_ + '\n' + unix_socket_;
+    if (!proxy_.empty())
+      key_ += '\n' + proxy_;
+    if (!tls_)
+      return;
+    trust_ = merge_tls(rq.tls, options.tls);
+    for (auto const* const part :
+         {&trust_.ca_file, &trust_.ca_path, &trust_.cert_file, &trust_.key_file})
+      key_ += '\n' + *part;
+  }
+  [[nodiscard]] std::string const& origin() const noexcept { return origin_; }
+  [[nodiscard]] std::string const& key() const noexcept { return key_; }
+  [[nodiscard]] bool absolute_target() const noexcept { return !proxy_.empty() && !tls_; }
+  void apply(CURL* easy) const {
+    curl_set(easy, CURLOPT_NOSIGNAL, 1L);
+    curl_set(easy, CURLOPT_FOLLOWLOCATION, 0L);
+    curl_set(easy, CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_1_1));
+    curl_set(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
+    curl_set(easy, CURLOPT_BUFFERSIZE, 512L * 1024);
+    curl_set(easy, CURLOPT_UPLOAD_BUFFERSIZE, 512L * 1024);
+    curl_set(easy, CURLOPT_TCP_KEEPALIVE, 1L);
+#if LIBCURL_VERSION_NUM >= 0x075700
+    curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);
+#endif
+    curl_set(easy, CURLOPT_PROXY, proxy_.c_str());
+    curl_set(easy, CURLOPT_NOPROXY, "");
+    if (!unix_socket_.empty())
+      curl_set(easy, CURLOPT_UNIX_SOCKET_PATH, unix_socket_.c_str());
+    if (tls_)
+      apply_tls(easy);
+  }
+ private:
+  void apply_tls(CURL* easy) const {
+    auto const& file = trust_.ca_file;
+    auto const& path = trust_.ca_path;
+    curl_set(easy, CURLOPT_SSL_VERIFYPEER, 1L);
+    curl_set(easy, CURLOPT_SSL_VERIFYHOST, 2L);
+    curl_set(easy, CURLOPT_SSLVERSION, static_cast<long>(CURL_SSLVERSION_TLSv1_2));
+    if (!file.empty() || !path.empty()) {
+      curl_set(easy, CURLOPT_CAINFO, file.empty() ? nullptr : file.c_str());
+      curl_set(easy, CURLOPT_CAPATH, path.empty() ? nullptr : path.c_str());
+    } else if (curl_has_ca_bundle()) {
+      curl_set(easy, CURLOPT_CAPATH, static_cast<char const*>(nullptr));
+    }
+    if (!trust_.cert_file.empty())
+      curl_set(easy, CURLOPT_SSLCERT, trust_.cert_file.c_str());
+    if (!trust_.key_file.empty())
+      curl_set(easy, CURLOPT_SSLKEY, trust_.key_file.c_str());
+  }
+  std::string origin_;
+  std::string unix_socket_;
+  std::string proxy_;
+  std::string key_;
+  http::tls_settings trust_;
+  bool tls_;
+};
+}  // namespace hf::detail
+#endif
+
 // hf/sandbox/transports/curl/lane.hpp
 
 #ifndef HF_SANDBOX_TRANSPORTS_CURL_LANE_HPP
@@ -11973,7 +12637,28 @@ class curl_lane {
   }
   [[nodiscard]] CURLM* multi() const noexcept { return multi_.get(); }
   [[nodiscard]] Handle* easy() const noexcept { return easy_.get(); }
-  std::string last_peer = {};
+  std::string group = {};
+  [[nodiscard]] std::string const& route() const noexcept { return route_; }
+  template <class More>
+  void set_up_for(curl_route const& route, More more) {
+    if (route_ == route.key())
+      return;
+    route_.clear();
+    curl_easy_reset(easy());
+    url_.reset(curl_url());
+    if (!url_)
+      throw std::bad_alloc();
+    auto const text = route.origin() + "/";
+    if (curl_url_set(url_.get(), CURLUPART_URL, text.c_str(), 0) != CURLUE_OK)
+      throw error(errc::invalid_argument, "libcurl does not take the URL " + text);
+    curl_set(easy(), CURLOPT_CURLU, url_.get());
+    curl_set(easy(), CURLOPT_ERRORBUFFER, error_text_.data());
+    route.apply(easy());
+    more();
+    route_ = route.key();
+  }
+  [[nodiscard]] char const* error_text() const noexcept { return error_text_.data(); }
+  void clear_error_text() noexcept { error_text_[0] = '\0'; }
   [[nodiscard]] bool knows_address(std::string const& host_and_port) const {
     return std::find(addresses_.begin(), addresses_.end(), host_and_port) != addresses_.end();
   }
@@ -11986,25 +12671,36 @@ class curl_lane {
   struct easy_deleter {
     void operator()(Handle* handle) const noexcept { curl_easy_cleanup(handle); }
   };
+  struct url_deleter {
+    void operator()(CURLU* handle) const noexcept { curl_url_cleanup(handle); }
+  };
+  std::array<char, CURL_ERROR_SIZE> error_text_{};
+  std::unique_ptr<CURLU, url_deleter> url_;
   std::unique_ptr<CURLM, multi_deleter> multi_;
   std::unique_ptr<Handle, easy_deleter> easy_;
   std::vector<std::string> addresses_;
+  std::string route_;
 };
 template <class Lane = curl_lane<>>
 class curl_lane_pool {
  public:
   explicit curl_lane_pool(std::size_t max_idle) : max_idle_(max_idle) {}
-  [[nodiscard]] std::unique_ptr<Lane> take(std::string const& peer) {
+  [[nodiscard]] std::unique_ptr<Lane> take(std::string const& route, std::string const& group) {
     {
       std::lock_guard const lock(mutex_);
-      auto const found = std::find_if(idle_.rbegin(), idle_.rend(),
-                                      [&](auto const& lane) { return lane->last_peer == peer; });
+      auto const found = std::find_if(idle_.rbegin(), idle_.rend(), [&](auto const& lane) {
+        return lane->route() == route && lane->group == group;
+      });
       if (found != idle_.rend())
         return remove(std::prev(found.base()));
-      if (!idle_.empty() && idle_.size() >= max_idle_)
-        return remove(idle_.begin());
+      auto const oldest = std::find_if(idle_.begin(), idle_.end(),
+                                       [&](auto const& lane) { return lane->group == group; });
+      if (oldest != idle_.end() && idle_.size() >= max_idle_)
+        return remove(oldest);
     }
-    return std::make_unique<Lane>();
+    auto lane = std::make_unique<Lane>();
+    lane->group = group;
+    return lane;
   }
   void give_back(std::unique_ptr<Lane> lane) {
     std::unique_ptr<Lane> closed;  // outlives the lock: closing may take a moment
@@ -12042,10 +12738,21 @@ template <class Lane>
 class curl_exchange {
  public:
   curl_exchange(Lane& lane, http::request const& rq, http::url const& target,
-                transport_options const& options, http::response_sink& sink)
-      : lane_(lane), rq_(rq), target_(target), options_(options), sink_(sink), clock_(rq) {}
+                curl_route const& route, transport_options const& options,
+                http::response_sink& sink)
+      : lane_(lane),
+        rq_(rq),
+        target_(target),
+        route_(route),
+        options_(options),
+        sink_(sink),
+        clock_(rq) {}
   curl_exchange(curl_exchange const&) = delete;
   curl_exchange& operator=(curl_exchange const&) = delete;
+  ~curl_exchange() {
+    if (resolve_)
+      curl_easy_setopt(lane_.easy(), CURLOPT_RESOLVE, static_cast<curl_slist*>(nullptr));
+  }
   void run() {
     prepare();
     auto const result = transfer();
@@ -12056,54 +12763,35 @@ class curl_exchange {
  private:
   template <class Value>
   void set(CURLoption option, Value value) {
-    auto const result = curl_easy_setopt(lane_.easy(), option, value);
-    if (result == CURLE_OUT_OF_MEMORY)
-      throw std::bad_alloc();
-    if (result != CURLE_OK)
-      throw error(errc::unsupported, std::string("libcurl refuses a setting that is needed: ") +
-                                         curl_easy_strerror(result));
+    curl_set(lane_.easy(), option, value);
   }
   void prepare() {
-    curl_easy_reset(lane_.easy());
-    error_text_[0] = '\0';
-    url_ = target_.origin() + target_.target;
-    set(CURLOPT_ERRORBUFFER, error_text_.data());
-    set(CURLOPT_URL, url_.c_str());
-    set(CURLOPT_PATH_AS_IS, 1L);
-    set(CURLOPT_NOSIGNAL, 1L);
-    set(CURLOPT_FOLLOWLOCATION, 0L);
-    set(CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_1_1));
-    set(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
-    set(CURLOPT_BUFFERSIZE, 512L * 1024);
-    set(CURLOPT_TCP_KEEPALIVE, 1L);
+    lane_.set_up_for(route_, [this] {
+      set(CURLOPT_HEADERFUNCTION, &curl_exchange::on_header);
+      set(CURLOPT_WRITEFUNCTION, &curl_exchange::on_body);
+      set(CURLOPT_PREREQFUNCTION, &curl_exchange::on_request);
+      set(CURLOPT_READFUNCTION, &curl_exchange::on_read);
+      set(CURLOPT_SEEKFUNCTION, &curl_exchange::on_seek);
+    });
+    lane_.clear_error_text();
+    set(CURLOPT_HEADERDATA, this);
+    set(CURLOPT_WRITEDATA, this);
+    set(CURLOPT_PREREQDATA, this);
+    set(CURLOPT_READDATA, this);
+    set(CURLOPT_SEEKDATA, this);
     auto const connect = rq_.connect_timeout.count();
     set(CURLOPT_CONNECTTIMEOUT_MS,
         static_cast<long>(connect > 0 && connect < 86'400'000 ? connect + 1'000 : 86'400'000));
-#if LIBCURL_VERSION_NUM >= 0x075700
-    curl_easy_setopt(lane_.easy(), CURLOPT_QUICK_EXIT, 1L);
-#endif
-    set(CURLOPT_HEADERFUNCTION, &curl_exchange::on_header);
-    set(CURLOPT_HEADERDATA, this);
-    set(CURLOPT_WRITEFUNCTION, &curl_exchange::on_body);
-    set(CURLOPT_WRITEDATA, this);
-    set(CURLOPT_PREREQFUNCTION, &curl_exchange::on_request);
-    set(CURLOPT_PREREQDATA, this);
-    prepare_route();
-    if (target_.tls())
-      prepare_tls();
+    if (route_.absolute_target())
+      set(CURLOPT_REQUEST_TARGET, (route_.origin() + target_.target).c_str());
+    else
+      set(CURLOPT_REQUEST_TARGET, target_.target.c_str());
+    prepare_address();
     prepare_body();
     prepare_fields();
   }
-  void prepare_route() {
-    if (!rq_.unix_socket.empty()) {
-      set(CURLOPT_UNIX_SOCKET_PATH, rq_.unix_socket.c_str());
-      set(CURLOPT_PROXY, "");
-      return;
-    }
-    auto const proxy = proxy_for(target_, options_.proxy);
-    set(CURLOPT_PROXY, proxy.c_str());
-    set(CURLOPT_NOPROXY, "");
-    if (!http::is_localhost_name(target_.host))
+  void prepare_address() {
+    if (!rq_.unix_socket.empty() || !http::is_localhost_name(target_.host))
       return;
     auto const key = address_key();
     if (lane_.knows_address(key))
@@ -12116,29 +12804,8 @@ class curl_exchange {
   [[nodiscard]] std::string address_key() const {
     return target_.host + ":" + std::to_string(target_.port);
   }
-  void prepare_tls() {
-    auto const& tls = rq_.tls;
-    auto const& own = options_.tls;
-    bool const from_request = !tls.ca_file.empty() || !tls.ca_path.empty();
-    auto const& file = from_request ? tls.ca_file : own.ca_file;
-    auto const& path = from_request ? tls.ca_path : own.ca_path;
-    set(CURLOPT_SSL_VERIFYPEER, 1L);
-    set(CURLOPT_SSL_VERIFYHOST, 2L);
-    set(CURLOPT_SSLVERSION, static_cast<long>(CURL_SSLVERSION_TLSv1_2));
-    if (!file.empty() || !path.empty()) {
-      set(CURLOPT_CAINFO, file.empty() ? nullptr : file.c_str());
-      set(CURLOPT_CAPATH, path.empty() ? nullptr : path.c_str());
-    } else if (curl_has_ca_bundle()) {
-      set(CURLOPT_CAPATH, static_cast<char const*>(nullptr));
-    }
-    auto const& cert = tls.cert_file.empty() ? own.cert_file : tls.cert_file;
-    auto const& key = tls.cert_file.empty() ? own.key_file : tls.key_file;
-    if (!cert.empty())
-      set(CURLOPT_SSLCERT, cert.c_str());
-    if (!key.empty())
-      set(CURLOPT_SSLKEY, key.c_str());
-  }
   void prepare_body() {
+    set(CURLOPT_HTTPGET, 1L);  // undoes what an earlier request set
     if (rq_.method == "HEAD" && !rq_.body.present()) {
       set(CURLOPT_NOBODY, 1L);
     } else if (auto* const reader = rq_.body.reader()) {
@@ -12146,11 +12813,6 @@ class curl_exchange {
       reader->rewind();
       set(CURLOPT_UPLOAD, 1L);
       set(CURLOPT_INFILESIZE_LARGE, static_cast<curl_off_t>(body_left_));
-      set(CURLOPT_UPLOAD_BUFFERSIZE, 512L * 1024);
-      set(CURLOPT_READFUNCTION, &curl_exchange::on_read);
-      set(CURLOPT_READDATA, this);
-      set(CURLOPT_SEEKFUNCTION, &curl_exchange::on_seek);
-      set(CURLOPT_SEEKDATA, this);
     } else if (rq_.body.present() || announces_empty_body(rq_)) {
       set(CURLOPT_POST, 1L);
       set(CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(rq_.body.text().size()));
@@ -12163,10 +12825,13 @@ class curl_exchange {
       add_field(field.name, field.value);
     if (!options_.user_agent.empty() && !rq_.fields.contains("User-Agent"))
       add_field("User-Agent", options_.user_agent);
-    for (char const* const name : {"Accept", "Content-Type"})
-      if (!rq_.fields.contains(name))
-        append((std::string(name) + ":").c_str());
-    append("Expect:");
+    if (!rq_.fields.contains("Accept"))
+      append("Accept:");
+    if (rq_.body.present() || announces_empty_body(rq_)) {
+      if (!rq_.fields.contains("Content-Type"))
+        append("Content-Type:");
+      append("Expect:");
+    }
     set(CURLOPT_HTTPHEADER, fields_.get());
   }
   void add_field(std::string const& name, std::string const& value) {
@@ -12240,7 +12905,7 @@ class curl_exchange {
       return;
     if (result == CURLE_OUT_OF_MEMORY)
       throw std::bad_alloc();
-    auto const origin = rq_.unix_socket.empty() ? target_.origin() : rq_.unix_socket;
+    std::string const& origin = rq_.unix_socket.empty() ? route_.origin() : rq_.unix_socket;
     switch (end_) {
       case end::cancelled:
         fail(errc::cancelled, "the request to " + origin + " was cancelled");
@@ -12258,7 +12923,8 @@ class curl_exchange {
     }
     if (result == CURLE_OK)
       fail(errc::connection_lost, "the connection to " + origin + " broke in the answer's head");
-    std::string text = error_text_[0] != '\0' ? error_text_.data() : curl_easy_strerror(result);
+    std::string text =
+        *lane_.error_text() != '\0' ? lane_.error_text() : curl_easy_strerror(result);
     if (!rq_.unix_socket.empty() && result == CURLE_COULDNT_CONNECT)
       text = "cannot connect: " + std::generic_category().message(os_error());
     fail(curl_errc(result, text, clock_.is_connected()), origin + ": " + text);
@@ -12324,7 +12990,8 @@ class curl_exchange {
     }
     got_head_ = true;
     length_ = announced_length(parser_.head(), rq_.method == "HEAD");
-    if (sink_.on_head(parser_.head()) == http::flow::stop)
+    bool const over = rq_.method == "HEAD" && rq_.body.present();
+    if (sink_.on_head(parser_.head()) == http::flow::stop || over)
       end_ = end::sink_stopped;
   }
   static std::size_t on_body(char* data, std::size_t size, std::size_t n, void* self) noexcept {
@@ -12372,14 +13039,13 @@ class curl_exchange {
   Lane& lane_;
   http::request const& rq_;
   http::url const& target_;
+  curl_route const& route_;
   transport_options const& options_;
   http::response_sink& sink_;
   request_clock clock_;
   head_parser parser_;
-  std::string url_;
   slist fields_;
   slist resolve_;
-  std::array<char, CURL_ERROR_SIZE> error_text_{};
   std::exception_ptr thrown_;
   std::optional<std::uint64_t> length_;
   std::uint64_t received_ = 0;
@@ -12403,15 +13069,15 @@ namespace hf {
 
 /// HTTP through libcurl (7.80 or later): the default transport.
 ///
-/// Models `hf::transport` without deviations. `send` blocks, and may be called from any number of
-/// threads at once; each call takes a pooled handle with its own kept-alive connections. A request
-/// is never written twice: a pooled connection that the server has closed is noticed before use,
-/// and one that breaks later is `errc::connection_lost`. Proxies may be of any kind that libcurl
-/// knows. A moved-from transport can only be destroyed or assigned to.
+/// Models `hf::transport`; `traits` lists the one deviation. `send` blocks, and may be called from
+/// any number of threads at once; each call takes a pooled handle with its own kept-alive
+/// connections. A request is never written twice: a pooled connection that the server has closed is
+/// noticed before use, and one that breaks later is `errc::connection_lost`. Proxies may be of any
+/// kind that libcurl knows. A moved-from transport can only be destroyed or assigned to.
 class curl_transport {
  public:
   /// What it can and cannot do.
-  static constexpr transport_traits traits{.name = "curl"};
+  static constexpr transport_traits traits{.name = "curl", .strict_tls_end = false};
 
   template <class = void>
   curl_transport() : curl_transport(transport_options{}) {}
@@ -12424,14 +13090,15 @@ class curl_transport {
   void send(Request const& rq, http::response_sink& sink) {
     auto const target = detail::validate_request(rq);
     detail::check_not_over(rq);
-    auto lane = state_->pool.take(target.origin() + rq.unix_socket);
+    detail::curl_route const route(rq, target, state_->options);
+    auto lane = state_->pool.take(route.key(), rq.connection_group);
     try {
-      detail::curl_exchange(*lane, rq, target, state_->options, sink).run();
+      detail::curl_exchange(*lane, rq, target, route, state_->options, sink).run();
     } catch (...) {
-      give_back(std::move(lane), target, rq);
+      state_->pool.give_back(std::move(lane));
       throw;
     }
-    give_back(std::move(lane), target, rq);
+    state_->pool.give_back(std::move(lane));
   }
 
  private:
@@ -12443,13 +13110,6 @@ class curl_transport {
     transport_options options;
     detail::curl_lane_pool<> pool;
   };
-
-  template <class Request>
-  void give_back(std::unique_ptr<detail::curl_lane<>> lane, http::url const& target,
-                 Request const& rq) {
-    lane->last_peer = target.origin() + rq.unix_socket;
-    state_->pool.give_back(std::move(lane));
-  }
 
   std::unique_ptr<state> state_;
 };
@@ -12714,7 +13374,8 @@ class beast_connector {
       auto const address = boost::asio::ip::make_address(addresses[i], last);
       if (last)
         continue;
-      auto part = rq_;
+      http::request part;
+      part.deadline = rq_.deadline;
       auto const left = clock_.left(std::chrono::hours(24));
       auto const share = left / static_cast<int>(addresses.size() - i);
       part.connect_timeout = (std::max)(share, std::chrono::milliseconds(1));
@@ -13296,7 +13957,7 @@ class beast_transport {
 
   static std::string pool_key(http::request const& rq, http::url const& target,
                               detail::proxy_address const& proxy, http::tls_settings const& tls) {
-    auto key = target.origin() + '\n' + rq.unix_socket;
+    auto key = target.origin() + '\n' + rq.unix_socket + '\n' + rq.connection_group;
     if (proxy.present())
       key += '\n' + proxy.host + ':' + std::to_string(proxy.port) + proxy.authorization();
     if (target.tls())
@@ -13352,6 +14013,7 @@ static_assert(transport<beast_transport>);
     "cpp-httplib has to be used with CPPHTTPLIB_OPENSSL_SUPPORT and the other flags that its library was compiled with, else its classes differ in size: take them from its CMake package or pkg-config file"
 #endif
 #include <httplib.h>
+#include <openssl/ssl.h>
 #include <openssl/x509.h>
 namespace hf::detail {
 class httplib_connection {
@@ -13362,9 +14024,11 @@ class httplib_connection {
     auto const& host = local ? rq.unix_socket : target.host;
     if (target.tls()) {
       auto const& key = tls.key_file.empty() ? tls.cert_file : tls.key_file;
-      client_ = std::make_unique<httplib::SSLClient>(host, target.port, tls.cert_file, key);
-      if (!client_->is_valid())
+      auto client = std::make_unique<httplib::SSLClient>(host, target.port, tls.cert_file, key);
+      if (!client->is_valid())
         throw error(errc::tls_failed, "cpp-httplib cannot use the client certificate");
+      watch_alerts(*client);
+      client_ = std::move(client);
       client_->enable_server_certificate_verification(true);
       if (tls.ca_file.empty() && tls.ca_path.empty())
         client_->set_ca_cert_path("", X509_get_default_cert_dir());
@@ -13383,6 +14047,9 @@ class httplib_connection {
     client_->set_tcp_nodelay(!local);
     keep_target(*client_);
     client_->set_socket_options([this](socket_t s) { on_socket(s); });
+    client_->set_logger([this, tls = target.tls()](auto const&, auto const&) {
+      broke_ = tls ? !peer_ended_ : errno_tells_break();
+    });
   }
   httplib_connection(httplib_connection const&) = delete;
   httplib_connection& operator=(httplib_connection const&) = delete;
@@ -13395,7 +14062,9 @@ class httplib_connection {
     client_->set_read_timeout(limit(rq.stall_timeout));
     client_->set_write_timeout(limit(rq.stall_timeout));
     sockets_ = 0;
+    broke_ = false;
   }
+  [[nodiscard]] bool broke() const noexcept { return broke_; }
   [[nodiscard]] bool still_good() const {
     if (client_->is_socket_open() == 0)
       return false;
@@ -13422,6 +14091,26 @@ class httplib_connection {
     else
       client.set_url_encode(false);
   }
+  void watch_alerts(httplib::SSLClient& client) {
+    auto* const context = tls_context(client);
+    SSL_CTX_set_app_data(context, this);
+    SSL_CTX_set_info_callback(context, [](SSL const* ssl, int where, int value) {
+      if (where == SSL_CB_READ_ALERT && (value & 0xff) == SSL_AD_CLOSE_NOTIFY)
+        static_cast<httplib_connection*>(SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl)))->peer_ended_ =
+            true;
+    });
+  }
+  template <class Client>
+  static SSL_CTX* tls_context(Client& client) {
+    if constexpr (requires { client.tls_context(); })
+      return static_cast<SSL_CTX*>(client.tls_context());
+    else
+      return client.ssl_context();
+  }
+  static bool errno_tells_break() noexcept {
+    return errno == ECONNRESET || errno == ECONNABORTED || errno == ENOTCONN ||
+           errno == ETIMEDOUT || errno == EHOSTUNREACH || errno == ENETUNREACH;
+  }
   void on_socket(socket_t s) {
     if (++sockets_ == 1 && !used_)
       return;
@@ -13435,6 +14124,8 @@ class httplib_connection {
   std::unique_ptr<httplib::ClientImpl> client_;
   int sockets_ = 0;
   bool used_ = false;
+  bool peer_ended_ = false;
+  bool broke_ = false;
 };
 }  // namespace hf::detail
 #endif
@@ -13598,7 +14289,8 @@ class httplib_exchange {
       if (thrown_)
         std::rethrow_exception(thrown_);
     }
-    bool const cut = !length_ && (rq_.stop.stop_requested() || clock_.expired());
+    bool const cut = !length_ && (rq_.stop.stop_requested() || clock_.expired() ||
+                                  (ends_with_connection_ && connection_.broke()));
     whole_ = sent && got_head_ && !cut;
     if (whole_ || (got_head_ && length_ == received_))
       return;
@@ -13666,6 +14358,7 @@ class httplib_exchange {
       throw refused(errc::protocol_error, "the answer has no clear length");
     got_head_ = true;
     length_ = announced_length(head, rq_.method == "HEAD");
+    ends_with_connection_ = !length_ && !head.fields.contains("Transfer-Encoding");
     if (sink_.on_head(head) == http::flow::stop)
       stopped_ = true;
   }
@@ -13683,6 +14376,7 @@ class httplib_exchange {
       thrown_ = std::current_exception();
       return false;
     }
+    errno = 0;
     if (write_failed_)
       return false;
     clock_.moved();
@@ -13728,6 +14422,7 @@ class httplib_exchange {
   std::uint64_t received_ = 0;
   bool write_failed_ = false;
   bool got_head_ = false;
+  bool ends_with_connection_ = false;
   bool stopped_ = false;
   bool whole_ = false;
 };
@@ -13759,7 +14454,9 @@ class httplib_transport {
 #endif
     .cancels_while_connecting = false, .proxies = false, .interim_answers = false,
     .answers_while_sending = false, .recognises_malformed_answers = false, .bounded_heads = false,
-    .exact_fields = false, .trailers = false
+    .exact_fields = false,
+    .strict_last_chunk = std::string_view(CPPHTTPLIB_VERSION).substr(0, 5) == "0.11.",
+    .trailers = false
   };
 
   httplib_transport() : httplib_transport(transport_options{}) {}
@@ -13773,7 +14470,7 @@ class httplib_transport {
     detail::check_not_over(rq);
     auto const tls = detail::merge_tls(rq.tls, state_->options.tls);
     refuse_unsupported(rq, target);
-    auto peer = target.origin() + '\n' + rq.unix_socket;
+    auto peer = target.origin() + '\n' + rq.unix_socket + '\n' + rq.connection_group;
     if (target.tls())
       peer += '\n' + tls.ca_file + '\n' + tls.ca_path + '\n' + tls.cert_file + '\n' + tls.key_file;
 
