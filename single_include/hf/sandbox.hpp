@@ -3745,8 +3745,6 @@ void validate_command(command const& what, Options const& options) {
     for (auto const& item : *what.argv())
       no_nul(item, "an argument");
   }
-  if (options.open_input && options.input.present())
-    refuse("both input and open_input are set");
   no_nul(options.cwd, "cwd");
   no_nul(options.user, "user");
   no_nul(options.tag, "tag");
@@ -4010,7 +4008,6 @@ spawned spawn(agent_client<Transport>& agent, command const& what, exec_options 
   if (wanted.input_stream && !options.open_input)
     throw error(errc::invalid_argument,
                 "spawn: input above 1 MiB has to be sent with open_input and write_input");
-  wanted.input_stream = options.open_input;
   wanted.linger.reset();
   call_options call;
   call.stall_timeout = options.stall_timeout;

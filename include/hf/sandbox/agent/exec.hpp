@@ -55,8 +55,6 @@ void validate_command(command const& what, Options const& options) {
     for (auto const& item : *what.argv())
       no_nul(item, "an argument");
   }
-  if (options.open_input && options.input.present())
-    refuse("both input and open_input are set");
   no_nul(options.cwd, "cwd");
   no_nul(options.user, "user");
   no_nul(options.tag, "tag");

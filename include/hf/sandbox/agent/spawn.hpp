@@ -87,7 +87,6 @@ spawned spawn(agent_client<Transport>& agent, command const& what, exec_options 
   if (wanted.input_stream && !options.open_input)
     throw error(errc::invalid_argument,
                 "spawn: input above 1 MiB has to be sent with open_input and write_input");
-  wanted.input_stream = options.open_input;
   wanted.linger.reset();
 
   call_options call;
