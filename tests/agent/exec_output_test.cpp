@@ -178,7 +178,7 @@ TEST_CASE("a slow reader slows its command and nothing else, and misses nothing"
     in >> total >> resident;
     return resident * 4096;
   };
-  auto const before = memory();
+  [[maybe_unused]] auto const before = memory();
   CHECK(exec(agent, {{"cmd", "echo other"}}).out == "other\n");
   std::size_t got = 0;
   std::size_t most = 0;

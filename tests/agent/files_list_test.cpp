@@ -171,7 +171,7 @@ TEST_CASE("a huge directory is listed in memory that its size does not change", 
         .json();
   };
   auto const first = page("");
-  auto const peak = peak_memory(agent.pid());
+  [[maybe_unused]] auto const peak = peak_memory(agent.pid());
   std::size_t seen = first.at("entries").size();
   auto listing = first;
   while (listing.at("truncated").get<bool>()) {
@@ -179,7 +179,9 @@ TEST_CASE("a huge directory is listed in memory that its size does not change", 
     seen += listing.at("entries").size();
   }
   CHECK(seen == static_cast<std::size_t>(count));
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)  // those keep what is freed
   CHECK(peak_memory(agent.pid()) < peak + 4096);
+#endif
 }
 
 TEST_CASE("what cannot be listed says why", "[files]") {
