@@ -50,6 +50,12 @@ TEST_CASE("a stopped agent completes afterwards what it had begun") {
 
 namespace {
 
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+constexpr std::chrono::milliseconds soon{4000};  // all calls have to be on their way by then
+#else
+constexpr std::chrono::milliseconds soon{500};
+#endif
+
 using limited_call = std::function<void(hf::call_options const&)>;
 
 /// Every call to an agent that blocks, by name.
@@ -185,7 +191,7 @@ TEMPLATE_TEST_CASE("every call to a stopped agent ends at its deadline, or when 
 
   agent.signal(SIGSTOP);
   auto const begun = std::chrono::steady_clock::now();
-  for (auto const& [name, outcome] : outcomes_of(calls, {.deadline = begun + 500ms})) {
+  for (auto const& [name, outcome] : outcomes_of(calls, {.deadline = begun + soon})) {
     INFO(name);
     // A signal is the one call that has an effect and no operation id.
     CHECK(outcome == (name == "signal" ? errc::outcome_unknown : errc::request_timed_out));
