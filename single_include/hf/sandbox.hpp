@@ -8181,7 +8181,9 @@ class telemetry_sender {
     auto const begin = clock::now();
     bool const idle = wait_until_idle(milliseconds((std::max)(left.load(), milliseconds::rep{0})));
     left -= std::chrono::duration_cast<milliseconds>(clock::now() - begin).count();
-    if (!idle)
+    if (idle)
+      join_idle_thread();
+    else
       finish_within(milliseconds(0));
   }
  private:
@@ -8198,6 +8200,14 @@ class telemetry_sender {
       return idle_.wait_for(lock, time, [&] { return !running_; });
     } catch (...) {
       return false;
+    }
+  }
+  void join_idle_thread() noexcept {
+    try {
+      std::unique_lock lock(mutex_);
+      if (!running_ && thread_.joinable())
+        thread_.join();
+    } catch (...) {
     }
   }
   void finish_within(milliseconds time) noexcept {

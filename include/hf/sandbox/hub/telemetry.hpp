@@ -118,7 +118,9 @@ class telemetry_sender {
     auto const begin = clock::now();
     bool const idle = wait_until_idle(milliseconds((std::max)(left.load(), milliseconds::rep{0})));
     left -= std::chrono::duration_cast<milliseconds>(clock::now() - begin).count();
-    if (!idle)
+    if (idle)
+      join_idle_thread();
+    else
       finish_within(milliseconds(0));
   }
 
@@ -140,6 +142,17 @@ class telemetry_sender {
       return idle_.wait_for(lock, time, [&] { return !running_; });
     } catch (...) {
       return false;
+    }
+  }
+
+  /// The thread has nothing more to do and needs the mutex no more; the next event starts another.
+  void join_idle_thread() noexcept {
+    try {
+      std::unique_lock lock(mutex_);
+      if (!running_ && thread_.joinable())
+        thread_.join();
+    } catch (...) {
+      // As above.
     }
   }
 
