@@ -29,6 +29,10 @@ if(HF_SANDBOX_SANITIZE)
     # It opens a pipe for every look, and takes an object for broken where no descriptor is left.
     target_compile_options(hf_sandbox_developer INTERFACE -fno-sanitize=vptr)
   endif()
+  if(HF_SANDBOX_SANITIZE MATCHES "address")
+    # Else the frames of finished coroutines are kept for the next ones, and their use is not seen.
+    target_compile_definitions(hf_sandbox_developer INTERFACE BOOST_ASIO_RECYCLING_ALLOCATOR_CACHE_SIZE=0)
+  endif()
   target_link_options(hf_sandbox_developer INTERFACE -fsanitize=${HF_SANDBOX_SANITIZE})
   if(HF_SANDBOX_SANITIZE MATCHES "thread" AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
     target_compile_options(hf_sandbox_developer INTERFACE -Wno-tsan)

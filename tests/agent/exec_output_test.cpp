@@ -4,6 +4,9 @@
 #include <hf/sandbox/detail/utf8.hpp>
 
 #include <catch2/catch_test_macros.hpp>
+#include <catch2/generators/catch_generators.hpp>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
 
 #include <algorithm>
 #include <atomic>
@@ -199,4 +202,32 @@ TEST_CASE("a slow reader slows its command and nothing else, and misses nothing"
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
   CHECK(most < before + (64u << 20));
 #endif
+}
+
+TEST_CASE("callers that vanish while output is on its way take their runs along", "[exec]") {
+  agent_options options;
+  options.tcp = GENERATE(false, true);
+  agent_process agent(options);
+  for (int i = 0; i < 20; ++i) {
+    auto caller = begin_exec(agent, {{"cmd", "exec yes"}});
+    // So that a write of the agent waits, and fails at the moment at which the connection ends.
+    int before = 0;
+    int same = 0;
+    REQUIRE(eventually([&] {
+      int unread = 0;
+      REQUIRE(::ioctl(caller.connection.fd(), FIONREAD, &unread) == 0);
+      same = unread == before ? same + 1 : 0;
+      before = unread;
+      return unread > 0 && same > 5;
+    }));
+    linger const at_once{1, 0};
+    ::setsockopt(caller.connection.fd(), SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+    caller.connection.close();
+  }
+  CHECK(eventually([&] {
+    for (auto const& entry : agent.request("GET", "/v1/processes?all=1").json())
+      if (entry["running"] == true)
+        return false;
+    return true;
+  }));
 }

@@ -76,8 +76,6 @@ asio::awaitable<bool> session::serve_one() {
 
   co_await dispatch();
 
-  stop_watching();
-  gone_ = nullptr;
   if (taken_over_)
     co_return false;
   if (begun_ && output_ == output::chunked)
@@ -199,6 +197,15 @@ asio::awaitable<void> session::call(handler const& handle) {
   std::optional<http_error> error;
   std::exception_ptr lost;
   try {
+    // What waits for the caller to go must not outlive the route, also one that a broken connection
+    // ends: it works on what the route holds.
+    struct end_of_route {
+      session& of;
+      ~end_of_route() {
+        of.stop_watching();
+        of.gone_ = nullptr;
+      }
+    } const end{*this};
     co_await handle(*this);
     if (!begun_ && !taken_over_)
       error.emplace(http_error{500, "internal", "the route gave no answer"});
@@ -247,8 +254,6 @@ asio::awaitable<void> session::answer_health() {
 }
 
 asio::awaitable<void> session::answer_error(http_error error) {
-  stop_watching();
-  gone_ = nullptr;
   if (error.status >= 500 || error.status == 408)
     log_refusal(error);
   json answer = error.extra.is_object() ? std::move(error.extra) : json::object();
