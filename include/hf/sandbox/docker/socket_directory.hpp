@@ -25,7 +25,8 @@ namespace hf::detail::docker {
 
 /// Whether something listens at a socket that is held open by name only. Does not block, also when
 /// code inside listens there and takes no connection.
-[[nodiscard]] inline bool is_listening(unique_fd const& socket) {
+template <class = void>
+[[nodiscard]] bool is_listening(unique_fd const& socket) {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
   std::snprintf(address.sun_path, sizeof address.sun_path, "/proc/self/fd/%d", socket.get());
@@ -49,15 +50,17 @@ inline constexpr bool socket_directories = false;
 /// The directory that holds the socket directories of this user:
 /// `$XDG_RUNTIME_DIR/hf-sandbox-docker`, when that is this user's, else
 /// `/tmp/hf-sandbox-docker-<uid>`.
-[[nodiscard]] inline std::filesystem::path socket_directory_base() {
+template <class = void>
+[[nodiscard]] std::filesystem::path socket_directory_base() {
   if (auto const runtime = own_runtime_directory(); !runtime.empty())
     return std::filesystem::path(runtime) / "hf-sandbox-docker";
   return "/tmp/hf-sandbox-docker-" + std::to_string(::geteuid());
 }
 
 /// A directory of the caller alone (0700) with one sub-directory that everybody may write to
-/// (0777) and that a container mounts: whoever the agent runs as can put its socket there, and
-/// nobody else of this machine can get at it.
+/// (01777, so that nobody else in the container can put another socket in the agent's place) and
+/// that a container mounts: whoever the agent runs as can put its socket there, and nobody else of
+/// this machine can get at it.
 class socket_directory {
  public:
   socket_directory() = default;
@@ -78,7 +81,7 @@ class socket_directory {
       fail("make", out.path_);
     auto const shared = out.mount_source();
     // Not subject to the umask.
-    if (::mkdir(shared.c_str(), 0777) != 0 || ::chmod(shared.c_str(), 0777) != 0) {
+    if (::mkdir(shared.c_str(), 0700) != 0 || ::chmod(shared.c_str(), 01777) != 0) {
       int const why = errno;
       out.remove();
       errno = why;
