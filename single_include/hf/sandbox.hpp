@@ -511,7 +511,8 @@ struct agent_health {
   std::string instance = {};
   bool features_known = false;
   std::map<std::string, std::string> features = {};
-  [[nodiscard]] bool has(std::string const& feature) const {
+  template <class Name>
+  [[nodiscard]] bool has(Name const& feature) const {
     auto const it = features.find(feature);
     return it != features.end() && it->second.empty();
   }
@@ -699,31 +700,40 @@ class any_launcher {
       : held_(std::make_unique<holder<L>>(std::move(held))) {}
 
   /// Starts a machine with the launcher inside.
-  instance launch(any_transport& through, launch_options const& options) {
+  template <std::same_as<any_transport> T>
+  instance launch(T& through, launch_options const& options) {
     return held_->launch(through, options);
   }
   /// Looks at one machine.
-  instance inspect(any_transport& through, std::string const& id) {
+  template <std::same_as<any_transport> T>
+  instance inspect(T& through, std::string const& id) {
     return held_->inspect(through, id);
   }
   /// Lists the machines that carry the labels.
-  std::vector<instance> list(any_transport& through, label_filter const& filter) {
+  template <std::same_as<any_transport> T>
+  std::vector<instance> list(T& through, label_filter const& filter) {
     return held_->list(through, filter);
   }
   /// Ends a machine.
-  void stop(any_transport& through, std::string const& id) {
+  template <std::same_as<any_transport> T>
+  void stop(T& through, std::string const& id) {
     held_->stop(through, id, end_reason::user);
   }
   /// Tells launchers that want to know why a machine ends.
-  void stop(any_transport& through, std::string const& id, end_reason reason) {
+  template <std::same_as<any_transport> T>
+  void stop(T& through, std::string const& id, end_reason reason) {
     held_->stop(through, id, reason);
   }
   /// The tail of what a machine printed.
-  std::string logs(any_transport& through, std::string const& id) {
+  template <std::same_as<any_transport> T>
+  std::string logs(T& through, std::string const& id) {
     return held_->logs(through, id);
   }
   /// Makes a machine outlive its creator; does nothing where machines do so anyway.
-  void release(any_transport& through, std::string const& id) { held_->release(through, id); }
+  template <std::same_as<any_transport> T>
+  void release(T& through, std::string const& id) {
+    held_->release(through, id);
+  }
 
  private:
   struct base {
@@ -1164,11 +1174,13 @@ namespace hf::detail {
       return status >= 500 ? errc::server_error : errc::protocol_error;
   }
 }
-[[nodiscard]] inline bool refused_unread(error const& e) noexcept {
+template <class = void>
+[[nodiscard]] bool refused_unread(error const& e) noexcept {
   int const status = e.http_status();
   return status == 429 || ((status == 408 || status == 503) && e.hop() == hop::agent);
 }
-[[nodiscard]] inline bool is_bare_refusal(http::response const& answer) {
+template <class = void>
+[[nodiscard]] bool is_bare_refusal(http::response const& answer) {
   if (answer.status != 503 || !answer.body.empty())
     return false;
   for (auto const& field : answer.fields)
@@ -1217,7 +1229,8 @@ namespace hf::detail {
       return errc::io_error;
   }
 }
-[[nodiscard]] inline int system_error_in(std::string_view text) {
+template <class = void>
+[[nodiscard]] int system_error_in(std::string_view text) {
   constexpr std::string_view mark = " (os error ";
   auto const at = text.rfind(mark);
   if (at == std::string_view::npos || text.back() != ')')
@@ -1228,7 +1241,8 @@ namespace hf::detail {
   auto const parsed = std::from_chars(digits.data(), end, number);
   return parsed.ec == std::errc() && parsed.ptr == end ? number : 0;
 }
-[[nodiscard]] inline errc errc_of_text(errc by_status, std::string_view text, int number) {
+template <class = void>
+[[nodiscard]] errc errc_of_text(errc by_status, std::string_view text, int number) {
   if (by_status == errc::invalid_argument && text.starts_with("failed to spawn"))
     return errc::exec_failed;
   if (by_status == errc::conflict && text.starts_with("is a directory"))
@@ -1238,7 +1252,8 @@ namespace hf::detail {
   return by_status == errc::invalid_argument && number != 0 ? errc_of_linux_error(number)
                                                             : by_status;
 }
-[[nodiscard]] inline double retry_after_seconds(http::headers const& fields) {
+template <class = void>
+[[nodiscard]] double retry_after_seconds(http::headers const& fields) {
   std::string const text(fields.get("Retry-After"));
   if (text.empty())
     return -1;
@@ -1293,7 +1308,8 @@ template <class Json = wire::json>
     message += " (answered by the proxy, HTTP " + std::to_string(answer.status) + ")";
   return error(code, std::move(message), std::move(details));
 }
-[[nodiscard]] inline error sandbox_ended_error(error_details details = {}) {
+template <class = void>
+[[nodiscard]] error sandbox_ended_error(error_details details = {}) {
   return error(errc::sandbox_expired,
                "the sandbox has ended (terminated, idle or out of time); create a new one",
                std::move(details));
@@ -1489,8 +1505,9 @@ response stream(T& through, request const& rq, stream_sink::consumer on_body,
 #ifndef HF_SANDBOX_AGENT_READY_HPP
 #define HF_SANDBOX_AGENT_READY_HPP
 namespace hf::detail {
-[[nodiscard]] inline http::request endpoint_request(endpoint const& to, std::string method,
-                                                    std::string const& target) {
+template <class = void>
+[[nodiscard]] http::request endpoint_request(endpoint const& to, std::string method,
+                                             std::string const& target) {
   http::request rq;
   rq.method = std::move(method);
   rq.url = to.url + target;
@@ -1606,7 +1623,8 @@ class retry_pauses {
 #define HF_SANDBOX_AGENT_CLIENT_HPP
 namespace hf {
 namespace detail {
-inline void address_to(http::request& rq, std::string const& instance) {
+template <class = void>
+void address_to(http::request& rq, std::string const& instance) {
   if (!instance.empty())
     rq.fields.set(std::string(wire::instance_header), instance);
 }
@@ -1675,13 +1693,13 @@ class agent_client {
       throw;
     }
   }
-  template <class Attempt>
+  template <class Attempt, class Failure = error>
   auto retrying(http::request const& rq, bool idempotent, Attempt&& attempt)
       -> decltype(attempt()) {
     detail::retry_pauses pauses(std::chrono::milliseconds(100), std::chrono::milliseconds(5000),
                                 rq.deadline, rq.stop);
     for (int left = 5;; --left) {
-      std::optional<error> failure;
+      std::optional<Failure> failure;
       try {
         return attempt();
       } catch (error const& e) {
@@ -1807,7 +1825,6 @@ class agent_client {
 #define HF_SANDBOX_COMMAND_HPP
 
 
-#include <variant>
 
 namespace hf {
 
@@ -1815,35 +1832,27 @@ namespace hf {
 class command {
  public:
   /// An argument vector; the first item is looked up in the machine's PATH.
-  command(std::initializer_list<std::string> argv) : value_(std::vector<std::string>(argv)) {}
+  command(std::initializer_list<std::string> argv) : argv_(argv) {}
   /// An argument vector.
-  command(std::vector<std::string> argv) : value_(std::move(argv)) {}
+  command(std::vector<std::string> argv) : argv_(std::move(argv)) {}
 
   /// The argument vector, or null for a script.
   [[nodiscard]] std::vector<std::string> const* argv() const noexcept {
-    return std::get_if<std::vector<std::string>>(&value_);
+    return is_script_ ? nullptr : &argv_;
   }
   /// The script, or null for an argument vector.
   [[nodiscard]] std::string const* script() const noexcept {
-    return std::get_if<std::string>(&value_);
-  }
-  /// As the wire has it.
-  [[nodiscard]] std::variant<std::string, std::vector<std::string>> const& value() const noexcept {
-    return value_;
+    return is_script_ ? &script_ : nullptr;
   }
   /// The command for people, shortened to 200 bytes.
   [[nodiscard]] std::string display() const {
-    std::string text;
-    if (auto const* s = script()) {
-      text = *s;
-    } else {
-      for (auto const& item : *argv()) {
-        if (!text.empty())
-          text += ' ';
-        text += item;
-        if (text.size() > 200)
-          break;
-      }
+    std::string text = script_;
+    for (auto const& item : argv_) {
+      if (text.size() > 200)
+        break;
+      if (!text.empty())
+        text += ' ';
+      text += item;
     }
     if (text.size() > 200)
       text = text.substr(0, 197) + "...";
@@ -1854,9 +1863,12 @@ class command {
 
  private:
   struct script_tag {};
-  command(script_tag, std::string script) : value_(std::move(script)) {}
+  command(script_tag, std::string script) : script_(std::move(script)), is_script_(true) {}
 
-  std::variant<std::string, std::vector<std::string>> value_;
+  // Not a variant: its copies and moves cost every program that includes this a tenth of a second.
+  std::vector<std::string> argv_ = {};
+  std::string script_ = {};
+  bool is_script_ = false;
 };
 
 /// A script that `/bin/sh -c` runs in the machine: `sb.exec(hf::shell("ls | wc -l"))`.
@@ -1937,6 +1949,8 @@ struct exec_options {
   std::string operation_id = {};
 };
 
+class command_error;
+
 /// How a command ended and what it wrote. There is no result without the agent's word that the
 /// command has ended.
 struct run_result {
@@ -1972,6 +1986,7 @@ struct run_result {
     return exit_code == 0 && signal == 0 && !timed_out && !cancelled;
   }
   /// Throws `command_error` (`command_failed`, `command_timed_out`, `cancelled`) unless `ok()`.
+  template <class Error = command_error>
   run_result const& check() const;
 };
 
@@ -1979,9 +1994,10 @@ struct run_result {
 class command_error : public error {
  public:
   /// `code` is `command_failed`, `command_timed_out`, `output_limit` or `cancelled`.
-  command_error(errc code, std::string message, run_result result)
+  template <std::same_as<run_result> Result>
+  command_error(errc code, std::string message, Result result)
       : error(code, std::move(message), {.where = hop::agent, .may_have_reached_peer = true}),
-        result_(std::make_shared<run_result const>(std::move(result))) {}
+        result_(std::make_shared<Result const>(std::move(result))) {}
   /// What there was.
   [[nodiscard]] run_result const& result() const noexcept { return *result_; }
 
@@ -1989,7 +2005,8 @@ class command_error : public error {
   std::shared_ptr<run_result const> result_;
 };
 
-inline run_result const& run_result::check() const {
+template <class Error>
+run_result const& run_result::check() const {
   if (ok())
     return *this;
   std::string how = "exit code " + std::to_string(exit_code);
@@ -2008,7 +2025,7 @@ inline run_result const& run_result::check() const {
     auto const from = err.size() > 1000 ? err.size() - 1000 : 0;
     message += "\n" + err.substr(from);
   }
-  throw command_error(code, std::move(message), *this);
+  throw Error(code, std::move(message), *this);
 }
 
 /// What is needed to find a run again, also from another process.
@@ -2029,10 +2046,12 @@ struct run_handle {
 class run_interrupted : public error {
  public:
   /// With the handle to go on with and the output so far.
-  run_interrupted(errc code, std::string message, run_handle handle, std::string out,
-                  std::string err, error_details details = {})
+  template <std::same_as<run_handle> Handle>
+  run_interrupted(errc code, std::string message, Handle handle, std::string out, std::string err,
+                  error_details details = {})
       : error(code, std::move(message), std::move(details)),
-        extra_(std::make_shared<extra const>(
+        extra_(std::make_shared<
+               std::conditional_t<std::is_same_v<Handle, run_handle>, extra, Handle> const>(
             extra{std::move(handle), std::move(out), std::move(err)})) {}
   /// What `resume` takes.
   [[nodiscard]] run_handle const& handle() const noexcept { return extra_->handle; }
@@ -2078,14 +2097,16 @@ struct base64_tables {
         values[place][static_cast<unsigned char>(base64_alphabet[i])] = i << (18 - 6 * place);
   }
 };
-[[nodiscard]] inline base64_tables const& base64_table() noexcept {
+template <class = void>
+[[nodiscard]] base64_tables const& base64_table() noexcept {
   static base64_tables const tables;
   return tables;
 }
 [[nodiscard]] constexpr std::size_t base64_encoded_size(std::size_t size) noexcept {
   return (size + 2) / 3 * 4;
 }
-inline void base64_append(std::string& out, std::string_view data) {
+template <class = void>
+void base64_append(std::string& out, std::string_view data) {
   std::size_t const begin = out.size();
   out.resize(begin + base64_encoded_size(data.size()));
   auto const* in = reinterpret_cast<unsigned char const*>(data.data());
@@ -2105,12 +2126,14 @@ inline void base64_append(std::string& out, std::string_view data) {
   to[2] = left == 2 ? base64_alphabet[(group >> 6) & 63] : '=';
   to[3] = '=';
 }
-[[nodiscard]] inline std::string base64_encode(std::string_view data) {
+template <class = void>
+[[nodiscard]] std::string base64_encode(std::string_view data) {
   std::string out;
   base64_append(out, data);
   return out;
 }
-[[nodiscard]] inline bool base64_decode_append(std::string& out, std::string_view text) {
+template <class = void>
+[[nodiscard]] bool base64_decode_append(std::string& out, std::string_view text) {
   if (text.size() % 4 != 0)
     return false;
   if (text.empty())
@@ -2146,7 +2169,8 @@ inline void base64_append(std::string& out, std::string_view data) {
   out.resize(begin);
   return false;
 }
-[[nodiscard]] inline std::optional<std::string> base64_decode(std::string_view text) {
+template <class = void>
+[[nodiscard]] std::optional<std::string> base64_decode(std::string_view text) {
   std::string out;
   if (!base64_decode_append(out, text))
     return std::nullopt;
@@ -2196,7 +2220,8 @@ namespace hf::detail {
   }
   return true;
 }
-[[nodiscard]] inline std::string utf8_lossy(std::string_view text) {
+template <class = void>
+[[nodiscard]] std::string utf8_lossy(std::string_view text) {
   std::string out;
   out.reserve(text.size());
   while (!text.empty()) {
@@ -2217,6 +2242,7 @@ namespace hf::detail {
 #ifndef HF_SANDBOX_WIRE_EVENTS_HPP
 #define HF_SANDBOX_WIRE_EVENTS_HPP
 #include <limits>
+#include <variant>
 namespace hf::wire {
 enum class output_stream { out, err };
 struct start_event {
@@ -2289,12 +2315,13 @@ template <class Json = json>
     j["seq"] = exit.seq;
   return j;
 }
-template <class Json = json>
-[[nodiscard]] Json event_to_json(event const& any) {
+template <class Json = json, std::same_as<event> Event>
+[[nodiscard]] Json event_to_json(Event const& any) {
   return std::visit([](auto const& one) { return event_to_json<Json>(one); }, any);
 }
 namespace detail {
-[[noreturn]] inline void malformed_event(char const* what) {
+template <class = void>
+[[noreturn]] void malformed_event(char const* what) {
   throw error(errc::protocol_error, std::string("the agent's event stream is malformed: ") + what,
               {.where = hop::agent, .may_have_reached_peer = true});
 }
@@ -2363,8 +2390,8 @@ template <class Json>
   exit.seq = detail::event_count(j, "seq");
   return exit;
 }
-template <class Json>
-[[nodiscard]] std::optional<event> event_from_json(Json j) {
+template <class Json, class Event = event>
+[[nodiscard]] std::optional<Event> event_from_json(Json j) {
   if (!j.is_object())
     detail::malformed_event("a line is not a JSON object");
   auto const kind = j.find("event");
@@ -2372,20 +2399,20 @@ template <class Json>
     detail::malformed_event("a line has no event");
   auto const& name = kind->template get_ref<std::string const&>();
   if (name == "stdout")
-    return event(detail::output_from_json(j, output_stream::out));
+    return Event(detail::output_from_json(j, output_stream::out));
   if (name == "stderr")
-    return event(detail::output_from_json(j, output_stream::err));
+    return Event(detail::output_from_json(j, output_stream::err));
   if (name == "ping")
-    return event(ping_event{});
+    return Event(ping_event{});
   if (name == "start") {
     start_event start;
     start.pid = detail::event_integer(j, "pid").value_or(0);
     if (auto const it = j.find("id"); it != j.end() && it->is_string())
       start.id = it->template get<std::string>();
-    return event(std::move(start));
+    return Event(std::move(start));
   }
   if (name == "exit")
-    return event(exit_from_json(j));
+    return Event(exit_from_json(j));
   return std::nullopt;
 }
 }  // namespace hf::wire
@@ -2398,7 +2425,8 @@ template <class Json>
 namespace hf::wire {
 inline constexpr std::string_view stream_input = "stream";
 struct exec_request {
-  std::variant<std::string, std::vector<std::string>> cmd = {};
+  std::optional<std::string> script = {};
+  std::vector<std::string> argv = {};
   std::optional<bool> shell = {};
   std::map<std::string, std::string> env = {};
   std::optional<std::string> cwd = {};
@@ -2417,10 +2445,8 @@ struct exec_request {
   std::optional<std::uint64_t> max_output = {};
 };
 template <class Json = json>
-[[nodiscard]] Json command_to_json(std::variant<std::string, std::vector<std::string>> const& cmd) {
-  if (auto const* text = std::get_if<std::string>(&cmd))
-    return Json(*text);
-  return Json(std::get<std::vector<std::string>>(cmd));
+[[nodiscard]] Json command_to_json(exec_request const& request) {
+  return request.script ? Json(*request.script) : Json(request.argv);
 }
 template <class Json = json>
 [[nodiscard]] Json exec_request_to_json(exec_request const& request) {
@@ -2429,13 +2455,12 @@ template <class Json = json>
       throw error(errc::invalid_argument, std::string(what) + " is not valid UTF-8");
     return text;
   };
-  if (auto const* text = std::get_if<std::string>(&request.cmd))
-    checked(*text, "the command");
-  else
-    for (auto const& item : std::get<std::vector<std::string>>(request.cmd))
-      checked(item, "an item of the command");
+  if (request.script)
+    checked(*request.script, "the command");
+  for (auto const& item : request.argv)
+    checked(item, "an item of the command");
   Json j = Json::object();
-  j["cmd"] = command_to_json<Json>(request.cmd);
+  j["cmd"] = command_to_json<Json>(request);
   if (request.shell)
     j["shell"] = *request.shell;
   if (!request.env.empty()) {
@@ -2478,207 +2503,9 @@ template <class Json = json>
     j["max_output"] = *request.max_output;
   return j;
 }
-template <class Json = json>
-[[nodiscard]] exec_request parse_exec_request(std::string_view body);
-namespace detail {
-[[noreturn]] inline void refuse(std::string message) {
-  throw error(errc::invalid_argument, std::move(message), {.where = hop::agent});
-}
-template <class Json>
-Json parse_body(std::string_view body) {
-  constexpr int max_depth = 8;
-  using parse_event = typename Json::parse_event_t;
-  auto const guard = [](int depth, parse_event event, Json&) {
-    if (depth > max_depth &&
-        (event == parse_event::array_start || event == parse_event::object_start))
-      refuse("invalid JSON body: nested too deeply");
-    return true;
-  };
-  try {
-    return Json::parse(body.begin(), body.end(), guard);
-  } catch (typename Json::exception const& e) {
-    refuse(std::string("invalid JSON body: ") + e.what());
-  }
-}
-template <class Json>
-class member_reader {
- public:
-  explicit member_reader(Json& object) : object_(object) {}
-  Json* find(char const* name) {
-    auto const it = object_.find(name);
-    return it == object_.end() || it->is_null() ? nullptr : &*it;
-  }
-  std::optional<std::string> text(char const* name) {
-    Json* const value = find(name);
-    if (value == nullptr)
-      return std::nullopt;
-    if (!value->is_string())
-      refuse(quoted(name) + " must be a string");
-    return std::move(value->template get_ref<std::string&>());
-  }
-  std::optional<std::string> kernel_text(char const* name) {
-    auto value = text(name);
-    if (value)
-      no_nul(*value, quoted(name));
-    return value;
-  }
-  std::optional<bool> flag(char const* name) {
-    Json* const value = find(name);
-    if (value == nullptr)
-      return std::nullopt;
-    if (!value->is_boolean())
-      refuse(quoted(name) + " must be true or false");
-    return value->template get<bool>();
-  }
-  std::optional<double> seconds(char const* name) {
-    Json* const value = find(name);
-    if (value == nullptr)
-      return std::nullopt;
-    if (!value->is_number() || !(value->template get<double>() >= 0))
-      refuse(quoted(name) + " must be a number of seconds, not negative");
-    double const longest = 1e9;
-    return (std::min)(value->template get<double>(), longest);
-  }
-  std::optional<std::int64_t> integer(char const* name, std::int64_t low, std::int64_t high) {
-    Json* const value = find(name);
-    if (value == nullptr)
-      return std::nullopt;
-    bool const fits = value->is_number_integer() &&
-                      (!value->is_number_unsigned() ||
-                       value->template get<std::uint64_t>() <= std::uint64_t{INT64_MAX});
-    if (!fits || value->template get<std::int64_t>() < low ||
-        value->template get<std::int64_t>() > high)
-      refuse(quoted(name) + " must be an integer from " + std::to_string(low) + " to " +
-             std::to_string(high));
-    return value->template get<std::int64_t>();
-  }
-  std::optional<std::uint64_t> count(char const* name) {
-    Json* const value = find(name);
-    if (value == nullptr)
-      return std::nullopt;
-    if (!value->is_number_unsigned())
-      refuse(quoted(name) + " must be an integer, not negative");
-    return value->template get<std::uint64_t>();
-  }
-  static std::string quoted(std::string const& name) { return "'" + name + "'"; }
-  static void no_nul(std::string const& text, std::string const& what) {
-    if (text.find('\0') != std::string::npos)
-      refuse(what + " must not contain NUL");
-  }
- private:
-  Json& object_;
-};
-template <class Json>
-void parse_command(member_reader<Json>& members, exec_request& request) {
-  Json* const cmd = members.find("cmd");
-  request.shell = members.flag("shell");
-  if (request.shell && *request.shell && (cmd == nullptr || !cmd->is_string()))
-    refuse("shell=true requires 'cmd' to be a string");
-  if (request.shell && !*request.shell && (cmd == nullptr || !cmd->is_array()))
-    refuse("shell=false requires 'cmd' to be an array of strings");
-  if (cmd == nullptr || !(cmd->is_string() || cmd->is_array()))
-    refuse("missing 'cmd' (string or array of strings)");
-  if (cmd->is_string()) {
-    auto& text = cmd->template get_ref<std::string&>();
-    if (text.empty())
-      refuse("cmd must not be empty");
-    members.no_nul(text, "cmd");
-    request.cmd = std::move(text);
-    return;
-  }
-  if (cmd->empty())
-    refuse("cmd array must not be empty");
-  std::vector<std::string> argv;
-  argv.reserve(cmd->size());
-  for (auto& item : *cmd) {
-    if (!item.is_string())
-      refuse("cmd array items must be strings");
-    members.no_nul(item.template get_ref<std::string&>(), "cmd array items");
-    argv.push_back(std::move(item.template get_ref<std::string&>()));
-  }
-  request.cmd = std::move(argv);
-}
-template <class Json>
-void parse_environment(member_reader<Json>& members, exec_request& request) {
-  Json* const env = members.find("env");
-  if (env == nullptr)
-    return;
-  if (!env->is_object())
-    refuse("'env' must be an object of strings");
-  for (auto it = env->begin(); it != env->end(); ++it) {
-    std::string const& name = it.key();
-    if (name.empty() || name.find('=') != std::string::npos || name.find('\0') != std::string::npos)
-      refuse("'env' has an invalid variable name");
-    if (!it->is_string())
-      refuse("'env' values must be strings: " + name);
-    members.no_nul(it->template get_ref<std::string&>(), "'env' value of " + name);
-    request.env.emplace(name, std::move(it->template get_ref<std::string&>()));
-  }
-}
-template <class Json>
-void parse_input(member_reader<Json>& members, exec_request& request) {
-  auto text = members.text("stdin");
-  auto const encoded = members.text("stdin_b64");
-  if (text && encoded)
-    refuse("'stdin' and 'stdin_b64' exclude each other");
-  if (encoded) {
-    request.input = hf::detail::base64_decode(*encoded);
-    if (!request.input)
-      refuse("'stdin_b64' must be padded base64");
-  } else if (text && request.v >= 2 && *text == stream_input) {
-    request.input_stream = true;
-  } else {
-    request.input = std::move(text);
-  }
-}
-template <class Json>
-void parse_limits(member_reader<Json>& members, exec_request& request) {
-  if (Json* const user = members.find("user"); user != nullptr && user->is_number_unsigned())
-    request.user = std::to_string(user->template get<std::uint64_t>());
-  else
-    request.user = members.kernel_text("user");
-  if (Json* const limits = members.find("rlimits"); limits != nullptr) {
-    if (!limits->is_object())
-      refuse("'rlimits' must be an object of integers");
-    for (auto it = limits->begin(); it != limits->end(); ++it) {
-      if (!it->is_number_unsigned())
-        refuse("'rlimits' values must be integers, not negative: " + it.key());
-      request.rlimits.emplace(it.key(), it->template get<std::uint64_t>());
-    }
-  }
-  if (auto const nice = members.integer("nice", -20, 19))
-    request.nice = static_cast<int>(*nice);
-  request.merge_stderr = members.flag("merge_stderr").value_or(false);
-  request.max_output = members.count("max_output");
-}
-}  // namespace detail
-[[nodiscard]] inline bool is_operation_id(std::string_view text) {
+template <class = void>
+[[nodiscard]] bool is_operation_id(std::string_view text) {
   return text.size() == 32 && text.find_first_not_of("0123456789abcdefABCDEF") == text.npos;
-}
-template <class Json>
-exec_request parse_exec_request(std::string_view body) {
-  auto j = detail::parse_body<Json>(body);
-  if (!j.is_object())
-    detail::refuse("missing 'cmd' (string or array of strings)");
-  detail::member_reader members(j);
-  exec_request request;
-  request.v = static_cast<int>(members.integer("v", 1, INT32_MAX).value_or(1));
-  detail::parse_command(members, request);
-  detail::parse_environment(members, request);
-  request.cwd = members.kernel_text("cwd");
-  request.timeout = members.seconds("timeout");
-  detail::parse_input(members, request);
-  request.background = members.flag("background").value_or(false);
-  request.tag = members.text("tag");
-  request.op = members.text("op").value_or("");
-  if (members.find("op") != nullptr && !is_operation_id(request.op))
-    detail::refuse("'op' must be 32 hexadecimal digits");
-  for (char& c : request.op)
-    if (c >= 'A' && c <= 'F')
-      c = static_cast<char>(c - 'A' + 'a');
-  request.linger = members.seconds("linger");
-  detail::parse_limits(members, request);
-  return request;
 }
 }  // namespace hf::wire
 #endif
@@ -2786,22 +2613,6 @@ template <class Json = json>
 [[nodiscard]] Json signal_request_to_json(signal_request const& request) {
   return {{"signal", request.signal}, {"scope", request.scope}};
 }
-template <class Json = json>
-[[nodiscard]] signal_request parse_signal_request(std::string_view body) {
-  auto j = detail::parse_body<Json>(body);
-  if (!j.is_object())
-    detail::refuse("missing 'signal' (integer from 1 to 64)");
-  detail::member_reader members(j);
-  signal_request request;
-  auto const number = members.integer("signal", 1, 64);
-  if (!number)
-    detail::refuse("missing 'signal' (integer from 1 to 64)");
-  request.signal = static_cast<int>(*number);
-  request.scope = members.text("scope").value_or("process");
-  if (request.scope != "process" && request.scope != "group" && request.scope != "tree")
-    detail::refuse("'scope' must be process, group or tree");
-  return request;
-}
 }  // namespace hf::wire
 #endif
 
@@ -2813,7 +2624,8 @@ namespace hf::detail {
 [[nodiscard]] constexpr bool passing_status(int status) noexcept {
   return status == 408 || status == 429 || status == 502 || status == 503 || status == 504;
 }
-[[nodiscard]] inline bool may_pass(error const& why) noexcept {
+template <class = void>
+[[nodiscard]] bool may_pass(error const& why) noexcept {
   if (why.http_status() != 0)
     return passing_status(why.http_status());
   switch (why.kind()) {
@@ -3085,7 +2897,7 @@ class input_pump {
 #define HF_SANDBOX_AGENT_OUTPUT_LINE_HPP
 namespace hf::detail {
 template <class = void>
-[[nodiscard]] std::optional<std::size_t> unescape_string(std::string_view text, std::string& out) {
+[[nodiscard]] std::size_t unescape_string(std::string_view text, std::string& out) {
   std::size_t at = 0;
   std::size_t quote = 0;
   for (;;) {
@@ -3093,7 +2905,7 @@ template <class = void>
       auto const* const found =
           static_cast<char const*>(std::memchr(text.data() + at, '"', text.size() - at));
       if (found == nullptr)
-        return std::nullopt;
+        return std::string_view::npos;
       quote = static_cast<std::size_t>(found - text.data());
     }
     auto const* const base = text.data() + at;
@@ -3106,7 +2918,7 @@ template <class = void>
     out.append(base, plain);
     at += plain + 1;
     if (at >= text.size())
-      return std::nullopt;
+      return std::string_view::npos;
     switch (text[at++]) {
       case 'n':
         out.push_back('\n');
@@ -3134,12 +2946,12 @@ template <class = void>
         break;
       case 'u': {
         if (text.size() - at < 4)
-          return std::nullopt;
+          return std::string_view::npos;
         unsigned unit = 0;
         auto const parsed = std::from_chars(text.data() + at, text.data() + at + 4, unit, 16);
         if (parsed.ec != std::errc() || parsed.ptr != text.data() + at + 4 ||
             (unit >= 0xd800 && unit < 0xe000))
-          return std::nullopt;
+          return std::string_view::npos;
         at += 4;
         if (unit < 0x80) {
           out.push_back(static_cast<char>(unit));
@@ -3154,53 +2966,52 @@ template <class = void>
         break;
       }
       default:
-        return std::nullopt;
+        return std::string_view::npos;
     }
   }
 }
 template <class = void>
-[[nodiscard]] std::optional<wire::output_event> read_output_line(std::string_view line) {
+[[nodiscard]] bool read_output_line(std::string_view line, wire::output_event& output) {
   constexpr std::string_view text_head = "{\"data\":\"";
   constexpr std::string_view bytes_head = "{\"b64\":\"";
-  wire::output_event output;
   if (line.starts_with(text_head)) {
     line.remove_prefix(text_head.size());
     auto const behind = unescape_string(line, output.data);
-    if (!behind)
-      return std::nullopt;
-    line.remove_prefix(*behind);
+    if (behind == std::string_view::npos)
+      return false;
+    line.remove_prefix(behind);
   } else if (line.starts_with(bytes_head)) {
     line.remove_prefix(bytes_head.size());
     auto const quote = line.find('"');
     if (quote == std::string_view::npos)
-      return std::nullopt;
+      return false;
     auto bytes = base64_decode(line.substr(0, quote));
     if (!bytes)
-      return std::nullopt;
+      return false;
     output.data = std::move(*bytes);
     line.remove_prefix(quote + 1);
   } else {
-    return std::nullopt;
+    return false;
   }
   if (line.starts_with(",\"event\":\"stdout\""))
     output.stream = wire::output_stream::out;
   else if (line.starts_with(",\"event\":\"stderr\""))
     output.stream = wire::output_stream::err;
   else
-    return std::nullopt;
+    return false;
   line.remove_prefix(std::string_view(",\"event\":\"stdout\"").size());
   if (line == "}")
-    return output;
+    return true;
   constexpr std::string_view seq = ",\"seq\":";
   if (!line.starts_with(seq))
-    return std::nullopt;
+    return false;
   line.remove_prefix(seq.size());
   auto const number = std::from_chars(line.data(), line.data() + line.size(), output.seq);
   if (number.ec != std::errc() || number.ptr == line.data() ||
       std::string_view(number.ptr,
                        static_cast<std::size_t>(line.data() + line.size() - number.ptr)) != "}")
-    return std::nullopt;
-  return output;
+    return false;
+  return true;
 }
 }  // namespace hf::detail
 #endif
@@ -3213,7 +3024,7 @@ namespace hf::detail {
 class event_stream {
  public:
   static constexpr std::size_t max_line = 16u << 20;
-  template <class OnEvent, class Json = wire::json>
+  template <class OnEvent, class Json = wire::json, class Event = wire::event>
   void feed(std::span<std::byte const> data, OnEvent&& on_event) {
     std::string_view rest(reinterpret_cast<char const*>(data.data()), data.size());
     while (!rest.empty()) {
@@ -3232,10 +3043,10 @@ class event_stream {
         line = partial_;
       }
       bool go_on = true;
-      if (auto output = read_output_line(line)) {
-        go_on = on_event(wire::event(std::move(*output)));
+      if (wire::output_event output; read_output_line(line, output)) {
+        go_on = on_event(Event(std::move(output)));
       } else if (line.find_first_not_of(" \r\t") != std::string_view::npos) {
-        if (auto event = wire::event_from_json(Json::parse(line, nullptr, false)))
+        if (auto event = wire::event_from_json<Json, Event>(Json::parse(line, nullptr, false)))
           go_on = on_event(std::move(*event));
       }
       partial_.clear();
@@ -3256,13 +3067,15 @@ class event_stream {
 #ifndef HF_SANDBOX_AGENT_RUN_STATE_HPP
 #define HF_SANDBOX_AGENT_RUN_STATE_HPP
 namespace hf::detail {
+template <class = void>
 class run_state {
  public:
   explicit run_state(exec_options const& options, run_handle handle, std::string command_line)
       : options_(options), handle_(std::move(handle)) {
     result_.command_line = std::move(command_line);
   }
-  bool take(wire::event&& event) {
+  template <std::same_as<wire::event> Event>
+  bool take(Event&& event) {
     if (auto* start = std::get_if<wire::start_event>(&event)) {
       started_ = true;
       pid_ = start->pid;
@@ -3374,7 +3187,7 @@ namespace hf::detail {
 template <transport Transport>
 class run_driver {
  public:
-  run_driver(agent_client<Transport>& agent, run_state& state,
+  run_driver(agent_client<Transport>& agent, run_state<>& state,
              std::function<bool()> const& machine_ended)
       : agent_(agent), state_(state), machine_ended_(machine_ended), guard_(agent.instance()) {}
   void start(std::string body, input_pump<Transport>* pump, stop_token const& stop) {
@@ -3501,7 +3314,7 @@ class run_driver {
                   input_pump<Transport>* pump) {
     bool go_on = true;
     try {
-      decoder.feed(data, [&](wire::event&& event) {
+      decoder.feed(data, [&](auto&& event) {
         go_on = state_.take(std::move(event));
         if (pump != nullptr && state_.resumable() && !state_.finished())
           pump->start(state_.handle());
@@ -3625,7 +3438,7 @@ class run_driver {
     return options;
   }
   agent_client<Transport>& agent_;
-  run_state& state_;
+  run_state<>& state_;
   std::function<bool()> const& machine_ended_;
   resend_guard guard_;
   std::string body_;
@@ -3643,10 +3456,12 @@ class run_driver {
 #include <openssl/hmac.h>
 #include <openssl/rand.h>
 namespace hf::detail {
-inline void crypto_init() noexcept {
+template <class = void>
+void crypto_init() noexcept {
   OPENSSL_init_crypto(0, nullptr);
 }
-[[nodiscard]] inline std::string to_hex(std::string_view bytes) {
+template <class = void>
+[[nodiscard]] std::string to_hex(std::string_view bytes) {
   constexpr char digits[] = "0123456789abcdef";
   std::string out;
   out.reserve(bytes.size() * 2);
@@ -3698,17 +3513,20 @@ template <class = void>
     throw error(errc::internal, "OpenSSL cannot compute an HMAC");
   return to_hex({reinterpret_cast<char const*>(digest.data()), size});
 }
-[[nodiscard]] inline std::string random_bytes(std::size_t size) {
+template <class = void>
+[[nodiscard]] std::string random_bytes(std::size_t size) {
   std::string out(size, '\0');
   if (size != 0 &&
       RAND_bytes(reinterpret_cast<unsigned char*>(out.data()), static_cast<int>(size)) != 1)
     throw error(errc::internal, "OpenSSL has no random bytes");
   return out;
 }
-[[nodiscard]] inline std::string random_hex(std::size_t bytes) {
+template <class = void>
+[[nodiscard]] std::string random_hex(std::size_t bytes) {
   return to_hex(random_bytes(bytes));
 }
-[[nodiscard]] inline bool constant_time_equal(std::string_view a, std::string_view b) noexcept {
+template <class = void>
+[[nodiscard]] bool constant_time_equal(std::string_view a, std::string_view b) noexcept {
   return a.size() == b.size() && CRYPTO_memcmp(a.data(), b.data(), a.size()) == 0;
 }
 }  // namespace hf::detail
@@ -3768,7 +3586,10 @@ template <class Options = exec_options>
 [[nodiscard]] wire::exec_request make_exec_request(command const& what, Options const& options,
                                                    std::string operation_id) {
   wire::exec_request rq;
-  rq.cmd = what.value();
+  if (auto const* script = what.script())
+    rq.script = *script;
+  else
+    rq.argv = *what.argv();
   rq.env = options.env;
   if (!options.cwd.empty())
     rq.cwd = options.cwd;
@@ -3840,8 +3661,9 @@ template <class Json = wire::json>
                 std::string(doing) + ": command, environment and input are larger than 16 MiB");
   return body;
 }
-[[nodiscard]] inline error explain_start_failure(error const& e, command const& what,
-                                                 exec_options const& options) {
+template <class = void>
+[[nodiscard]] error explain_start_failure(error const& e, command const& what,
+                                          exec_options const& options) {
   std::string message = e.what();
   auto const* const argv = what.argv();
   if (e.details().stage == "chdir")
@@ -3851,7 +3673,7 @@ template <class Json = wire::json>
   return error(e.kind(), std::move(message), e.details());
 }
 template <transport Transport, class Follow>
-run_result conclude(run_driver<Transport>& driver, run_state& state, input_pump<Transport>* pump,
+run_result conclude(run_driver<Transport>& driver, run_state<>& state, input_pump<Transport>* pump,
                     Follow&& follow) {
   auto const& options = state.options();
   try {
@@ -3916,7 +3738,7 @@ run_result exec(agent_client<Transport>& agent, command const& what, exec_option
   auto rq = make_exec_request(what, options, handle.operation_id);
   prepare_run(agent, options, rq);
   auto body = exec_body<Json>("exec", rq);
-  run_state state(options, std::move(handle), what.display());
+  run_state<> state(options, std::move(handle), what.display());
   linked_stop fail_run(options.stop);
   std::optional<input_pump<Transport>> pump;
   if (rq.input_stream)
@@ -3938,7 +3760,7 @@ run_result attach(agent_client<Transport>& agent, run_handle handle, exec_option
   if (handle.process_id.empty() && !wire::is_operation_id(handle.operation_id))
     throw error(errc::invalid_argument, "resume: the handle names no run");
   auto label = handle.process_id.empty() ? handle.operation_id : handle.process_id;
-  run_state state(options, std::move(handle), std::move(label));
+  run_state<> state(options, std::move(handle), std::move(label));
   run_driver<Transport> driver(agent, state, machine_ended);
   return conclude(driver, state, static_cast<input_pump<Transport>*>(nullptr),
                   [&] { driver.attach(options.stop); });
@@ -4329,13 +4151,15 @@ class file_target_text {
  private:
   std::string text_;
 };
-inline void validate_remote_path(std::string_view doing, std::string const& path) {
+template <class = void>
+void validate_remote_path(std::string_view doing, std::string const& path) {
   if (path.empty())
     throw error(errc::invalid_argument, std::string(doing) + ": the path is empty");
   if (path.find('\0') != std::string::npos)
     throw error(errc::invalid_argument, std::string(doing) + ": the path has a NUL byte");
 }
-[[nodiscard]] inline std::string file_call_name(std::string_view verb, std::string const& path) {
+template <class = void>
+[[nodiscard]] std::string file_call_name(std::string_view verb, std::string const& path) {
   return std::string(verb) + " '" + path + "'";
 }
 template <class Json = wire::json>
@@ -4346,7 +4170,8 @@ template <class Json = wire::json>
                 {.http_status = answer.status, .where = hop::agent, .may_have_reached_peer = true});
   return body;
 }
-[[nodiscard]] inline std::string new_operation() {
+template <class = void>
+[[nodiscard]] std::string new_operation() {
   return random_hex(16);
 }
 template <transport T>
@@ -4374,13 +4199,14 @@ http::response call_operation(agent_client<T>& agent, std::string_view doing, ht
 #define HF_SANDBOX_DETAIL_LOCAL_ERROR_HPP
 #include <filesystem>
 namespace hf::detail {
-[[nodiscard]] inline std::string shown_path(std::filesystem::path const& path) {
+template <class = void>
+[[nodiscard]] std::string shown_path(std::filesystem::path const& path) {
   auto const text = path.u8string();
   return {text.begin(), text.end()};
 }
-[[nodiscard]] inline error local_file_error(std::string_view doing,
-                                            std::filesystem::path const& path,
-                                            std::error_code why) {
+template <class = void>
+[[nodiscard]] error local_file_error(std::string_view doing, std::filesystem::path const& path,
+                                     std::error_code why) {
   errc code = errc::io_error;
   if (why == std::errc::no_such_file_or_directory)
     code = errc::not_found;
@@ -4902,7 +4728,8 @@ struct write_result {
   bool atomic = true;
 };
 namespace detail {
-[[noreturn]] inline void bad_file_answer(char const* what) {
+template <class = void>
+[[noreturn]] void bad_file_answer(char const* what) {
   throw error(errc::protocol_error, std::string("the agent's file answer ") + what,
               {.where = hop::agent, .may_have_reached_peer = true});
 }
@@ -4927,7 +4754,8 @@ std::optional<std::string> take_bytes(Json const& j, std::string const& name) {
     return it->template get<std::string>();
   return std::nullopt;
 }
-inline std::string octal(std::uint32_t mode) {
+template <class = void>
+std::string octal(std::uint32_t mode) {
   std::string text;
   do {
     text.insert(text.begin(), static_cast<char>('0' + (mode & 7)));
@@ -4935,7 +4763,8 @@ inline std::string octal(std::uint32_t mode) {
   } while (mode != 0);
   return text;
 }
-inline std::uint32_t parse_octal(std::string_view text) {
+template <class = void>
+std::uint32_t parse_octal(std::string_view text) {
   std::uint32_t mode = 0;
   for (char const c : text) {
     if (c < '0' || c > '7' || mode > 07777)
@@ -5032,7 +4861,8 @@ template <class Json>
 #ifndef HF_SANDBOX_AGENT_FILE_TRANSFER_HPP
 #define HF_SANDBOX_AGENT_FILE_TRANSFER_HPP
 namespace hf::detail {
-[[nodiscard]] inline std::size_t default_streams(endpoint const& to) {
+template <class = void>
+[[nodiscard]] std::size_t default_streams(endpoint const& to) {
   if (!to.unix_socket.empty())
     return 1;
   return http::is_loopback_host(http::parse_url(to.url).host) ? 1 : parallel_transfer_streams;
@@ -5605,13 +5435,13 @@ class basic_process {
     following.capture_limit = ~std::uint64_t{0};
     auto handle = handle_;
     handle.last_seq = after;
-    detail::run_state state(following, std::move(handle), id());
+    detail::run_state<> state(following, std::move(handle), id());
     auto const take = [&] {
       auto const rq =
           request("GET", "/events?after=" + std::to_string(state.handle().last_seq), options);
       detail::event_stream decoder;
       http::stream_sink sink([&](std::span<std::byte const> data) {
-        decoder.feed(data, [&](wire::event&& event) { return state.take(std::move(event)); });
+        decoder.feed(data, [&](auto&& event) { return state.take(std::move(event)); });
         return http::flow::more;
       });
       agent_->send(rq, sink);
@@ -5976,11 +5806,15 @@ class basic_sandbox {
       if (core.owned && !core.ended)
         core.client->launcher().release(core.client->transport(), core.machine.id);
     core.owned = false;
-    detail::exit_registry<>::get().remove(&core);
+    exits::get().remove(&core);
     return core.machine.id;
   }
 
  private:
+  // The one registry there is, by a name that depends on a parameter: compiled only when used.
+  using exits = detail::exit_registry<
+      std::conditional_t<std::is_void_v<Transport>, void, std::function<void()>>>;
+
   struct core_state {
     core_state(std::shared_ptr<client_type> shared, hf::instance started, bool own)
         : client(std::move(shared)),
@@ -6010,7 +5844,7 @@ class basic_sandbox {
   basic_sandbox(std::shared_ptr<client_type> client, hf::instance machine, bool owned)
       : core_(std::make_shared<core_state>(std::move(client), std::move(machine), owned)) {
     if (owned)
-      detail::exit_registry<>::get().add(core_.get(), [weak = std::weak_ptr<core_state>(core_)] {
+      exits::get().add(core_.get(), [weak = std::weak_ptr<core_state>(core_)] {
         if (auto core = weak.lock())
           end_core_quietly(*core, end_reason::atexit);
       });
@@ -6032,7 +5866,7 @@ class basic_sandbox {
     else
       l.stop(t, core.machine.id);
     core.ended = true;
-    detail::exit_registry<>::get().remove(&core);
+    exits::get().remove(&core);
   }
 
   static void end_core_quietly(core_state& core, end_reason reason) noexcept {
@@ -6050,7 +5884,7 @@ class basic_sandbox {
     if (!core_)
       return;
     end_core_quietly(*core_, reason);
-    detail::exit_registry<>::get().remove(core_.get());
+    exits::get().remove(core_.get());
   }
 
   std::shared_ptr<core_state> core_;
@@ -6209,7 +6043,8 @@ class transport_ref {
 #ifndef HF_SANDBOX_HUB_ANSWER_ERROR_HPP
 #define HF_SANDBOX_HUB_ANSWER_ERROR_HPP
 namespace hf::hub {
-[[nodiscard]] inline double retry_after_seconds(http::response const& answer) {
+template <class = void>
+[[nodiscard]] double retry_after_seconds(http::response const& answer) {
   double const after = detail::retry_after_seconds(answer.fields);
   if (after >= 0 || answer.status != 429)
     return after;
@@ -6223,7 +6058,8 @@ namespace hf::hub {
   }
   return -1;
 }
-[[nodiscard]] inline std::string request_id(http::headers const& fields) {
+template <class = void>
+[[nodiscard]] std::string request_id(http::headers const& fields) {
   for (char const* const name : {"X-Request-Id", "X-Amzn-Trace-Id", "X-Amz-Cf-Id"})
     if (auto const id = fields.get(name); !id.empty())
       return std::string(id);
@@ -6257,7 +6093,8 @@ template <class Json = nlohmann::json>
     return out;
   return answer.body.substr(0, 500);
 }
-[[nodiscard]] inline std::string without_secret(std::string text, std::string_view secret) {
+template <class = void>
+[[nodiscard]] std::string without_secret(std::string text, std::string_view secret) {
   if (secret.size() < 4)
     return text;
   for (std::size_t at = 0; (at = text.find(secret, at)) != std::string::npos; at += 3)
@@ -6300,16 +6137,19 @@ template <class Json = nlohmann::json>
 #define HF_SANDBOX_HUB_ENVIRONMENT_HPP
 namespace hf::hub {
 using environment = std::function<std::optional<std::string>(std::string const& name)>;
-[[nodiscard]] inline environment process_environment() {
+template <class = void>
+[[nodiscard]] environment process_environment() {
   return [](std::string const& name) -> std::optional<std::string> {
     char const* const value = std::getenv(name.c_str());
     return value == nullptr ? std::nullopt : std::optional<std::string>(value);
   };
 }
-[[nodiscard]] inline std::string value_of(environment const& env, std::string const& name) {
+template <class = void>
+[[nodiscard]] std::string value_of(environment const& env, std::string const& name) {
   return env(name).value_or(std::string());
 }
-[[nodiscard]] inline bool is_on(environment const& env, std::string const& name) {
+template <class = void>
+[[nodiscard]] bool is_on(environment const& env, std::string const& name) {
   auto const value = value_of(env, name);
   for (std::string_view const yes : {"1", "ON", "YES", "TRUE"})
     if (http::iequals(value, yes))
@@ -6352,14 +6192,16 @@ template <class = void>
 #define HF_SANDBOX_HUB_CREDENTIALS_HPP
 namespace hf::hub {
 namespace credentials_detail {
-[[nodiscard]] inline std::string trimmed(std::string_view text) {
+template <class = void>
+[[nodiscard]] std::string trimmed(std::string_view text) {
   constexpr std::string_view blanks = " \t\r\n\v\f";
   auto const begin = text.find_first_not_of(blanks);
   if (begin == std::string_view::npos)
     return {};
   return std::string(text.substr(begin, text.find_last_not_of(blanks) - begin + 1));
 }
-[[nodiscard]] inline std::optional<std::string> cleaned(std::string_view text) {
+template <class = void>
+[[nodiscard]] std::optional<std::string> cleaned(std::string_view text) {
   auto token = trimmed(text);
   if (token.empty())
     return std::nullopt;
@@ -6410,8 +6252,8 @@ template <class = void>
               "HF_TOKEN, HUGGING_FACE_HUB_TOKEN and " +
                   token_path(env) + ")");
 }
-[[nodiscard]] inline std::string endpoint_url(std::string_view explicit_url,
-                                              environment const& env) {
+template <class = void>
+[[nodiscard]] std::string endpoint_url(std::string_view explicit_url, environment const& env) {
   auto url = credentials_detail::trimmed(explicit_url);
   if (url.empty())
     url = credentials_detail::trimmed(value_of(env, "HF_ENDPOINT"));
@@ -6421,11 +6263,13 @@ template <class = void>
     url.pop_back();
   return url;
 }
-[[nodiscard]] inline bool is_offline(environment const& env) {
+template <class = void>
+[[nodiscard]] bool is_offline(environment const& env) {
   return is_on(env, "HF_HUB_OFFLINE");
 }
 inline constexpr std::string_view user_agent_product = "hf-sandbox-cpp/" HF_SANDBOX_VERSION_STRING;
-[[nodiscard]] inline std::string user_agent(environment const& env) {
+template <class = void>
+[[nodiscard]] std::string user_agent(environment const& env) {
   std::string out(user_agent_product);
   out += "; lang/c++";
   std::string origin;
@@ -6451,7 +6295,8 @@ struct retry_policy {
   std::chrono::milliseconds longest_asked{90'000};
   std::chrono::milliseconds late{5000};
 };
-[[nodiscard]] inline bool is_transient(error const& e) noexcept {
+template <class = void>
+[[nodiscard]] bool is_transient(error const& e) noexcept {
   switch (e.kind()) {
     case errc::connect_failed:
     case errc::connection_lost:
@@ -6465,9 +6310,10 @@ struct retry_policy {
       return false;
   }
 }
-[[nodiscard]] inline std::chrono::milliseconds pause_after(error const& failure,
-                                                           std::chrono::milliseconds usual,
-                                                           retry_policy const& policy) {
+template <class = void>
+[[nodiscard]] std::chrono::milliseconds pause_after(error const& failure,
+                                                    std::chrono::milliseconds usual,
+                                                    retry_policy const& policy) {
   auto const asked = std::chrono::duration<double>(failure.details().retry_after_s);
   auto const most = std::chrono::duration<double>(policy.longest_asked);
   return (std::max)(usual,
@@ -6521,7 +6367,7 @@ struct api_call {
   std::string doing = {};
   std::string method = "GET";
   std::string target = {};
-  std::optional<nlohmann::json> body = {};
+  std::optional<std::string> body = {};
   bool repeatable = true;
   stop_token stop = {};
   std::optional<std::chrono::steady_clock::time_point> deadline = {};
@@ -6561,7 +6407,7 @@ class basic_client {
     rq.fields.add("Accept", "application/json");
     if (call.body) {
       rq.fields.add("Content-Type", "application/json");
-      rq.body = dump(call);
+      rq.body = *call.body;
     } else if (call.method == "POST" || call.method == "PUT") {
       rq.body = std::string();
     }
@@ -6612,15 +6458,14 @@ class basic_client {
     }
     return json;
   }
- private:
-  template <class Call>
-  static std::string dump(Call const& call) {
+  [[nodiscard]] static std::string json_text(std::string const& doing, Json const& body) {
     try {
-      return call.body->dump();
+      return body.dump();
     } catch (typename Json::exception const&) {
-      throw error(errc::invalid_argument, "cannot " + call.doing + ": a text is not UTF-8");
+      throw error(errc::invalid_argument, "cannot " + doing + ": a text is not UTF-8");
     }
   }
+ private:
   static void require_safe_scheme(std::string const& base) {
     auto const url = http::parse_url(base);
     if (!url.tls() && !http::is_loopback_host(url.host))
@@ -6815,7 +6660,8 @@ struct job_request {
   std::vector<volume> volumes = {};
   std::vector<std::uint16_t> expose = {};
 };
-[[nodiscard]] inline std::optional<std::string> space_of_image(std::string_view image) {
+template <class = void>
+[[nodiscard]] std::optional<std::string> space_of_image(std::string_view image) {
   constexpr std::string_view scheme = "https://";
   if (image.substr(0, scheme.size()) == scheme)
     image.remove_prefix(scheme.size());
@@ -6824,7 +6670,8 @@ struct job_request {
       return std::string(image.substr(prefix.size()));
   return std::nullopt;
 }
-inline void check_labels(std::map<std::string, std::string> const& labels) {
+template <class = void>
+void check_labels(std::map<std::string, std::string> const& labels) {
   auto const fits = [](std::string_view text) {
     constexpr std::string_view plain =
         "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-";
@@ -6889,6 +6736,7 @@ struct call_limits {
 template <class Json>
 class basic_jobs {
  public:
+  using job_type = job_info;
   explicit basic_jobs(basic_client<Json> through = basic_client<Json>())
       : client_(std::move(through)) {}
   [[nodiscard]] basic_client<Json> const& hub_client() const noexcept { return client_; }
@@ -6906,7 +6754,7 @@ class basic_jobs {
                                job_request const& job, call_limits const& limits = {}) const {
     auto call = repeatable("start the job", "POST", jobs_path(name_space), limits);
     call.repeatable = false;
-    call.body = to_json<Json>(job);
+    call.body = basic_client<Json>::json_text(call.doing, to_json<Json>(job));
     return parse_job(client_.perform_json(through, call));
   }
   [[nodiscard]] job_info inspect(http::transport_ref through, std::string const& name_space,
@@ -6979,7 +6827,7 @@ class basic_jobs {
                       call_limits const& limits = {}) const {
     check_labels(labels);
     auto call = repeatable("label job " + id, "PUT", job_path(name_space, id) + "/labels", limits);
-    call.body = Json{{"labels", labels}};
+    call.body = basic_client<Json>::json_text(call.doing, Json{{"labels", labels}});
     return parse_job(client_.perform_json(through, call));
   }
   [[nodiscard]] std::vector<hardware> list_hardware(http::transport_ref through,
@@ -7092,7 +6940,8 @@ class sse_decoder {
 #define HF_SANDBOX_HUB_JOB_STREAMS_HPP
 #include <deque>
 namespace hf::hub {
-[[nodiscard]] inline std::string joined(std::vector<std::string> const& lines) {
+template <class = void>
+[[nodiscard]] std::string joined(std::vector<std::string> const& lines) {
   std::string out;
   for (auto const& line : lines) {
     out += line;
@@ -7158,7 +7007,8 @@ bool log_line(Json const& event, std::string& line) {
   line = job_detail::text(event, "data");
   return line.substr(0, 17) != "===== Job started";
 }
-[[nodiscard]] inline bool broke_off(error const& failure) noexcept {
+template <class = void>
+[[nodiscard]] bool broke_off(error const& failure) noexcept {
   return failure.kind() == errc::connection_lost || failure.kind() == errc::request_timed_out;
 }
 }  // namespace job_streams_detail
@@ -7181,7 +7031,7 @@ template <class Json>
   call.stop = limits.stop;
   call.deadline = limits.deadline;
   call.stall_timeout = quiet;
-  std::deque<std::string> out;
+  std::deque<typename Json::string_t> out;
   d::clock::time_point last;
   d::clock::time_point until;
   d::stream_reader<Json> reader;
@@ -7328,8 +7178,8 @@ inline constexpr char const* sandbox_label = "hf-sandbox";
 inline constexpr char const* mode_label = "hf-sandbox-mode";
 inline constexpr char const* nonce_label = "hf-sandbox-nonce";
 inline constexpr char const* pool_label = "hf-sandbox-pool";
-[[nodiscard]] inline std::string agent_token(std::string const& hf_token,
-                                             std::string const& nonce) {
+template <class = void>
+[[nodiscard]] std::string agent_token(std::string const& hf_token, std::string const& nonce) {
   return detail::hmac_sha256_hex(hf_token, "hf-sandbox:" + nonce);
 }
 struct sandbox_id {
@@ -7361,7 +7211,8 @@ template <class = void>
                 "sandbox id " + shown + ": expected '<id>' or '<namespace>/<id>'");
   return out;
 }
-[[nodiscard]] inline std::string proxy_host_prefix(std::string const& job_id) {
+template <class = void>
+[[nodiscard]] std::string proxy_host_prefix(std::string const& job_id) {
   std::string out = job_id;
   for (char& c : out)
     if (c >= 'A' && c <= 'Z')
@@ -7448,6 +7299,10 @@ class deflate_writer {
   struct symbol {
     std::uint16_t value;
     std::uint16_t distance;
+  };
+  struct run_code {
+    std::uint8_t which;
+    std::uint8_t extra;
   };
   struct huffman {
     std::vector<std::uint8_t> lengths;
@@ -7542,7 +7397,7 @@ class deflate_writer {
         int right;
       };
       std::vector<node> nodes;
-      std::vector<int> leaves;
+      std::vector<std::make_signed_t<Word>> leaves;
       std::vector<std::size_t> symbol_of;
       for (std::size_t i = 0; i < counts.size(); ++i)
         if (counts[i] != 0) {
@@ -7561,7 +7416,7 @@ class deflate_writer {
         auto const second = nodes[static_cast<std::size_t>(b)].count;
         return first != second ? first < second : a < b;
       });
-      std::vector<int> merged;
+      std::vector<std::make_signed_t<Word>> merged;
       std::size_t next_leaf = 0;
       std::size_t next_merged = 0;
       auto const take = [&] {
@@ -7658,16 +7513,16 @@ class deflate_writer {
                                                  11, 4,  12, 3, 13, 2, 14, 1, 15};
     std::vector<std::uint8_t> lengths(literals.lengths);
     lengths.insert(lengths.end(), distances.lengths.begin(), distances.lengths.end());
-    std::vector<std::pair<std::uint8_t, std::uint8_t>> runs;
+    std::vector<run_code> runs;
     for (std::size_t i = 0; i < lengths.size();) {
       std::size_t run = 1;
       while (i + run < lengths.size() && lengths[i + run] == lengths[i] && run < 138)
         ++run;
       if (lengths[i] != 0 || run < 3) {
-        runs.emplace_back(lengths[i++], std::uint8_t{0});
+        runs.push_back({lengths[i++], 0});
       } else {
-        runs.emplace_back(run < 11 ? std::uint8_t{17} : std::uint8_t{18},
-                          static_cast<std::uint8_t>(run - (run < 11 ? 3 : 11)));
+        runs.push_back({run < 11 ? std::uint8_t{17} : std::uint8_t{18},
+                        static_cast<std::uint8_t>(run - (run < 11 ? 3 : 11))});
         i += run;
       }
     }
@@ -7694,7 +7549,8 @@ class deflate_writer {
   std::uint64_t bit_buffer_ = 0;
   unsigned bit_count_ = 0;
 };
-[[nodiscard]] inline std::uint32_t crc32(std::string_view data) noexcept {
+template <class = void>
+[[nodiscard]] std::uint32_t crc32(std::string_view data) noexcept {
   std::array<std::uint32_t, 256> table{};
   for (std::uint32_t i = 0; i < 256; ++i) {
     std::uint32_t c = i;
@@ -7707,10 +7563,10 @@ class deflate_writer {
     crc = table[(crc ^ static_cast<unsigned char>(ch)) & 0xff] ^ (crc >> 8);
   return crc ^ 0xffffffffu;
 }
-template <class = void>
+template <class Word = std::uint32_t>
 [[nodiscard]] std::string gzip_compress(std::string_view data) {
   std::string out("\x1f\x8b\x08\x00\x00\x00\x00\x00\x02\xff", 10);
-  deflate_writer<>::append(out, data);
+  deflate_writer<Word>::append(out, data);
   auto const put32 = [&](std::uint32_t value) {
     for (int i = 0; i < 4; ++i)
       out.push_back(static_cast<char>(value >> (8 * i) & 0xff));
@@ -7732,7 +7588,8 @@ struct bootstrap {
   std::vector<std::string> arguments = {};
   std::vector<volume> volumes = {};
 };
-[[nodiscard]] inline std::string shell_quoted(std::string_view text) {
+template <class = void>
+[[nodiscard]] std::string shell_quoted(std::string_view text) {
   std::string out = "'";
   for (char const c : text) {
     if (c == '\'')
@@ -7933,7 +7790,8 @@ class job_starter {
       give_up(cancelled);
     }
   }
-  std::optional<job_info> find(error const& failure, call_limits const& limits) {
+  std::optional<typename basic_jobs<Json>::job_type> find(error const& failure,
+                                                          call_limits const& limits) {
     auto const& policy = api_.hub_client().settings().retries;
     auto const until = clock::now() + (failure.http_status() > 0 ? policy.first * 2 : policy.late);
     detail::backoff pauses(policy.first, policy.first * 2);
@@ -8011,7 +7869,8 @@ inline constexpr std::array<std::string_view, 7> reserved_variables{
     "SBX_PORT",     "SBX_TOKEN",     "SBX_IDLE_TIMEOUT", "SBX_HOST_MODE",
     "SBX_CAPACITY", "SBX_MAX_HOSTS", "SBX_SOCKET"};
 namespace sandbox_request_detail {
-[[nodiscard]] inline bool is_reserved_variable(std::string_view name) noexcept {
+template <class = void>
+[[nodiscard]] bool is_reserved_variable(std::string_view name) noexcept {
   return std::find(reserved_variables.begin(), reserved_variables.end(), name) !=
          reserved_variables.end();
 }
@@ -8027,9 +7886,9 @@ Variables checked_variables(Variables variables, char const* field) {
   std::erase_if(variables, [](auto const& v) { return is_reserved_variable(v.first); });
   return variables;
 }
-template <class Volumes>
+template <class Volumes, class Text = std::string>
 void check_volumes(Volumes const& volumes) {
-  std::set<std::string> mounted;
+  std::set<Text> mounted;
   for (auto const& v : volumes) {
     if (v.type != "bucket" && v.type != "model" && v.type != "dataset" && v.type != "space")
       throw error(errc::unsupported, "volumes: HF Jobs cannot mount the type '" + v.type +
@@ -8111,7 +7970,8 @@ template <class Options = launch_options>
 #ifndef HF_SANDBOX_HUB_TELEMETRY_HPP
 #define HF_SANDBOX_HUB_TELEMETRY_HPP
 namespace hf::hub {
-[[nodiscard]] inline bool telemetry_allowed(environment const& env) {
+template <class = void>
+[[nodiscard]] bool telemetry_allowed(environment const& env) {
   for (char const* const name :
        {"HF_HUB_DISABLE_TELEMETRY", "DO_NOT_TRACK", "DISABLE_TELEMETRY", "HF_HUB_OFFLINE"})
     if (is_on(env, name))
@@ -8122,10 +7982,9 @@ struct telemetry_event {
   std::string name = {};
   std::string user_agent = {};
 };
-[[nodiscard]] inline telemetry_event create_event(std::string const& session_id,
-                                                  std::string const& flavor,
-                                                  std::chrono::seconds timeout,
-                                                  bool forward_hf_token) {
+template <class = void>
+[[nodiscard]] telemetry_event create_event(std::string const& session_id, std::string const& flavor,
+                                           std::chrono::seconds timeout, bool forward_hf_token) {
   bool const plain =
       flavor.size() <= 40 &&
       flavor.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789-") == std::string::npos;
@@ -8134,9 +7993,10 @@ struct telemetry_event {
                         std::to_string(timeout.count()) + "; forward_hf_token/" +
                         (forward_hf_token ? "true" : "false")};
 }
-[[nodiscard]] inline telemetry_event terminate_event(std::string const& session_id,
-                                                     std::chrono::seconds duration,
-                                                     std::string_view reason) {
+template <class = void>
+[[nodiscard]] telemetry_event terminate_event(std::string const& session_id,
+                                              std::chrono::seconds duration,
+                                              std::string_view reason) {
   return {"terminate", std::string(user_agent_product) + "; session_id/" + session_id +
                            "; duration_s/" + std::to_string(duration.count()) + "; reason/" +
                            std::string(reason)};
@@ -8570,7 +8430,7 @@ class hf_jobs_launcher {
   /// With these settings.
   template <std::same_as<hf_jobs_options> Options = hf_jobs_options>
   explicit hf_jobs_launcher(Options options = {})
-      : state_(std::make_unique<state>(std::move(options))) {}
+      : state_(std::make_unique<state<>>(std::move(options))) {}
 
   /// Starts a job whose agent answers. Throws `launch_error` (`launch_failed`, `start_timed_out`)
   /// with the job's last lines, `unauthenticated`, `permission_denied`, `quota_exceeded`,
@@ -8587,11 +8447,11 @@ class hf_jobs_launcher {
   template <transport T>
   instance inspect(T& through, std::string const& id) {
     auto const at = locate(through, id);
-    auto const job = state_->api.inspect(through, at.name_space, at.job);
+    auto const job = state_of<T>()->api.inspect(through, at.name_space, at.job);
     require_dedicated(job);
     auto out = describe(job, id);
     if (!job.ended())
-      out.endpoint = hub::agent_endpoint(job, state_->api.hub_client());
+      out.endpoint = hub::agent_endpoint(job, state_of<T>()->api.hub_client());
     return out;
   }
 
@@ -8602,14 +8462,15 @@ class hf_jobs_launcher {
     auto labels = filter;
     labels[hub::sandbox_label] = "1";
     labels.emplace(hub::mode_label, "dedicated");
-    auto const& own = state_->options.name_space;
+    auto const& own = state_of<T>()->options.name_space;
     auto const name_space = own.empty() ? default_namespace(through) : own;
     std::vector<instance> out;
-    for (auto const& job : state_->api.list(through, name_space, {"RUNNING", "SCHEDULING"}, labels))
+    for (auto const& job :
+         state_of<T>()->api.list(through, name_space, {"RUNNING", "SCHEDULING"}, labels))
       if (!job.label(hub::nonce_label).empty()) {
         auto machine = describe(job, own.empty() ? job.id : own + "/" + job.id);
         try {
-          machine.endpoint = hub::agent_endpoint(job, state_->api.hub_client());
+          machine.endpoint = hub::agent_endpoint(job, state_of<T>()->api.hub_client());
         } catch (error const& untrusted) {
           if (untrusted.kind() != errc::protocol_error)
             throw;
@@ -8636,14 +8497,14 @@ class hf_jobs_launcher {
   template <transport T>
   std::string logs(T& through, std::string const& id) {
     auto const at = locate(through, id);
-    return hub::joined(hub::log_tail(state_->api, through, at.name_space, at.job, 100));
+    return hub::joined(hub::log_tail(state_of<T>()->api, through, at.name_space, at.job, 100));
   }
   /// Hands on every line that the job printed and prints, until it ends or `on_line` returns false.
   template <transport T>
   void follow_logs(T& through, std::string const& id,
                    std::function<bool(std::string const&)> const& on_line, stop_token stop = {}) {
     auto const at = locate(through, id);
-    hub::follow_logs(state_->api, through, at.name_space, at.job, on_line,
+    hub::follow_logs(state_of<T>()->api, through, at.name_space, at.job, on_line,
                      {std::move(stop), std::nullopt});
   }
 
@@ -8654,7 +8515,7 @@ class hf_jobs_launcher {
                std::function<bool(hub::job_metrics const&)> const& on_sample,
                stop_token stop = {}) {
     auto const at = locate(through, id);
-    hub::follow_metrics(state_->api, through, at.name_space, at.job, on_sample,
+    hub::follow_metrics(state_of<T>()->api, through, at.name_space, at.job, on_sample,
                         {std::move(stop), std::nullopt});
   }
 
@@ -8662,7 +8523,7 @@ class hf_jobs_launcher {
   template <transport T>
   std::map<std::string, std::string> labels(T& through, std::string const& id) {
     auto const at = locate(through, id);
-    auto found = state_->api.inspect(through, at.name_space, at.job).labels;
+    auto found = state_of<T>()->api.inspect(through, at.name_space, at.job).labels;
     std::erase_if(found, [](auto const& label) { return is_reserved(label.first); });
     return found;
   }
@@ -8677,16 +8538,16 @@ class hf_jobs_launcher {
                     "labels: keys that begin with 'hf-sandbox' are reserved: " + key);
     hub::check_labels(replacement);
     auto const at = locate(through, id);
-    auto all = state_->api.inspect(through, at.name_space, at.job).labels;
+    auto all = state_of<T>()->api.inspect(through, at.name_space, at.job).labels;
     std::erase_if(all, [](auto const& label) { return !is_reserved(label.first); });
     all.insert(replacement.begin(), replacement.end());
-    state_->api.set_labels(through, at.name_space, at.job, all);
+    state_of<T>()->api.set_labels(through, at.name_space, at.job, all);
   }
 
   /// What jobs can run on (`launch_options::flavor`) and what it costs.
   template <transport T>
   std::vector<hub::hardware> hardware(T& through) {
-    return state_->api.list_hardware(through);
+    return state_of<T>()->api.list_hardware(through);
   }
 
   /// Whom the token belongs to; asked once per token.
@@ -8703,40 +8564,41 @@ class hf_jobs_launcher {
     clock::time_point started;
   };
 
+  template <class Options = hf_jobs_options, class Api = hub::jobs, class Text = std::string,
+            class Telemetry = hub::telemetry_sender<>>
   struct state {
-    template <class Options>
     explicit state(Options how)
         : options(std::move(how)),
           api(hub::client(
               {options.token, options.endpoint, options.retries, options.tls, options.env})) {}
 
-    hf_jobs_options options;
-    hub::jobs api;
+    Options options;
+    Api api;
     std::mutex mutex;
     /// By the token's digest; nothing while somebody is asking.
-    std::map<std::string, std::optional<hub::identity>> identities;
+    std::map<Text, std::optional<hub::identity>> identities;
     std::condition_variable identified;
     /// Of the sandboxes that were launched here, by job id.
-    std::map<std::string, session> sessions;
-    hub::telemetry_sender<> telemetry;
+    std::map<Text, session> sessions;
+    Telemetry telemetry;
   };
 
   [[nodiscard]] static bool is_reserved(std::string const& label) {
     return label.compare(0, 10, hub::sandbox_label) == 0;
   }
 
-  template <transport T>
-  [[nodiscard]] hub::identity identify(T& through, hub::call_limits const& limits = {}) {
-    state_->api.hub_client().require_online("find out whose token this is");
-    auto const key = detail::sha256_hex(state_->api.hub_client().token());
-    auto& all = state_->identities;
+  template <transport T, class Identity = hub::identity>
+  [[nodiscard]] Identity identify(T& through, hub::call_limits const& limits = {}) {
+    state_of<T>()->api.hub_client().require_online("find out whose token this is");
+    auto const key = detail::sha256_hex(state_of<T>()->api.hub_client().token());
+    auto& all = state_of<T>()->identities;
     {
       // Many sandboxes started at once ask the strictly limited route once.
-      std::unique_lock lock(state_->mutex);
+      std::unique_lock lock(state_of<T>()->mutex);
       for (auto it = all.find(key); it != all.end(); it = all.find(key)) {
         if (it->second)
           return *it->second;
-        state_->identified.wait_for(lock, std::chrono::milliseconds(50));
+        state_of<T>()->identified.wait_for(lock, std::chrono::milliseconds(50));
         if (limits.stop.stop_requested())
           throw error(errc::cancelled, "finding out whose token this is was cancelled");
         if (limits.deadline && clock::now() >= *limits.deadline)
@@ -8745,17 +8607,17 @@ class hf_jobs_launcher {
       }
       all[key] = std::nullopt;
     }
-    std::optional<hub::identity> found;
+    std::optional<Identity> found;
     auto const settle = [&] {
-      std::lock_guard const lock(state_->mutex);
+      std::lock_guard const lock(state_of<T>()->mutex);
       if (found)
         all[key] = found;
       else
         all.erase(key);
-      state_->identified.notify_all();
+      state_of<T>()->identified.notify_all();
     };
     try {
-      found = state_->api.who_am_i(through, limits);
+      found = state_of<T>()->api.who_am_i(through, limits);
     } catch (...) {
       settle();
       throw;
@@ -8773,13 +8635,14 @@ class hf_jobs_launcher {
   [[nodiscard]] hub::sandbox_id locate(T& through, std::string const& id) {
     auto at = hub::parse_sandbox_id(id);
     if (at.name_space.empty())
-      at.name_space = state_->options.name_space;
+      at.name_space = state_of<T>()->options.name_space;
     if (at.name_space.empty())
       at.name_space = default_namespace(through);
     return at;
   }
 
-  static void require_dedicated(hub::job_info const& job) {
+  template <class Job>
+  static void require_dedicated(Job const& job) {
     if (job.label(hub::sandbox_label) != "1" || job.label(hub::nonce_label).empty())
       throw error(errc::not_found, "job " + job.id + " is not a sandbox", {.where = hop::hub});
     if (job.label(hub::mode_label) == "pool")
@@ -8800,8 +8663,9 @@ class hf_jobs_launcher {
     return out;
   }
 
+  template <class T>
   [[nodiscard]] agent_source source() const {
-    auto const& o = state_->options;
+    auto const& o = state_of<T>()->options;
     if (o.agent)
       return *o.agent;
     auto url = hub::value_of(o.env, "HF_SANDBOX_AGENT_URL");
@@ -8816,21 +8680,22 @@ class hf_jobs_launcher {
 
   template <transport T>
   instance launch_job(T& through, launch_options const& options) {
-    auto const& hub = state_->api.hub_client();
+    auto const& hub = state_of<T>()->api.hub_client();
     auto const deadline = clock::now() + options.start_timeout;
     hub::call_limits const limits{options.stop, deadline};
     hub::check_launch_options(options);
-    auto const agent = source();
+    auto const agent = source<T>();
     hub.require_online("start a sandbox");
     auto const token = hub.token();
     auto request = hub::make_sandbox_request(options, agent, hub.endpoint(), token);
 
-    auto name_space = options.name_space.empty() ? state_->options.name_space : options.name_space;
+    auto name_space =
+        options.name_space.empty() ? state_of<T>()->options.name_space : options.name_space;
     bool const named = !name_space.empty();
     if (!named)
       name_space = detail::hf_jobs_start<nlohmann::json>::within_start_timeout(
           limits, [&] { return default_namespace(through, limits); });
-    detail::hf_jobs_start<nlohmann::json> start(state_->api, through, name_space, token,
+    detail::hf_jobs_start<nlohmann::json> start(state_of<T>()->api, through, name_space, token,
                                                 options.on_progress);
     auto ready =
         start.run(std::move(request), limits,
@@ -8847,26 +8712,27 @@ class hf_jobs_launcher {
     auto const at = locate(through, id);
     hub::call_limits limits;
     limits.deadline = clock::now() + std::chrono::seconds(60);
-    state_->api.cancel(through, at.name_space, at.job, limits);
+    state_of<T>()->api.cancel(through, at.name_space, at.job, limits);
     report_ended(through, at.job, reason);
   }
 
+  template <class T>
   [[nodiscard]] bool telemetry_on() const {
-    return state_->options.telemetry && hub::telemetry_allowed(state_->options.env);
+    return state_of<T>()->options.telemetry && hub::telemetry_allowed(state_of<T>()->options.env);
   }
 
   template <transport T>
   void report_created(T& through, std::string const& job, launch_options const& options) noexcept {
     try {
-      if (!telemetry_on())
+      if (!telemetry_on<T>())
         return;
       session const made{detail::random_hex(16), clock::now()};
       {
-        std::lock_guard const lock(state_->mutex);
-        state_->sessions[job] = made;
+        std::lock_guard const lock(state_of<T>()->mutex);
+        state_of<T>()->sessions[job] = made;
       }
-      state_->telemetry.send(
-          through, state_->api.hub_client().endpoint(), state_->options.tls,
+      state_of<T>()->telemetry.send(
+          through, state_of<T>()->api.hub_client().endpoint(), state_of<T>()->options.tls,
           hub::create_event(made.id, options.flavor.empty() ? hub::default_flavor : options.flavor,
                             options.timeout.value_or(hub::default_timeout),
                             options.forward_hf_token));
@@ -8880,31 +8746,38 @@ class hf_jobs_launcher {
     try {
       session ended;
       {
-        std::lock_guard const lock(state_->mutex);
-        auto const it = state_->sessions.find(job);
-        if (it == state_->sessions.end())
+        std::lock_guard const lock(state_of<T>()->mutex);
+        auto const it = state_of<T>()->sessions.find(job);
+        if (it == state_of<T>()->sessions.end())
           return;
         ended = std::move(it->second);
-        state_->sessions.erase(it);
+        state_of<T>()->sessions.erase(it);
       }
-      if (!telemetry_on())
+      if (!telemetry_on<T>())
         return;
       auto const lived =
           std::chrono::duration_cast<std::chrono::seconds>(clock::now() - ended.started);
-      state_->telemetry.send(through, state_->api.hub_client().endpoint(), state_->options.tls,
-                             hub::terminate_event(ended.id, lived,
-                                                  reason == end_reason::user         ? "user"
-                                                  : reason == end_reason::destructor ? "destructor"
-                                                                                     : "atexit"));
+      state_of<T>()->telemetry.send(
+          through, state_of<T>()->api.hub_client().endpoint(), state_of<T>()->options.tls,
+          hub::terminate_event(ended.id, lived,
+                               reason == end_reason::user         ? "user"
+                               : reason == end_reason::destructor ? "destructor"
+                                                                  : "atexit"));
       // Exit handlers are the last chance: the launcher itself may never be destroyed.
       if (reason == end_reason::atexit)
-        state_->telemetry.flush_at_exit();
+        state_of<T>()->telemetry.flush_at_exit();
     } catch (...) {
       // As above.
     }
   }
 
-  std::unique_ptr<state> state_;
+  // Depends on the call's type, so that including this compiles nothing of what is behind it.
+  template <class>
+  [[nodiscard]] state<>* state_of() const noexcept {
+    return state_.get();
+  }
+
+  std::unique_ptr<state<>> state_;
 };
 
 }  // namespace hf
@@ -9163,7 +9036,8 @@ class unique_fd {
 #include <sys/file.h>
 #include <sys/stat.h>
 namespace hf::detail {
-[[nodiscard]] inline error local_error(std::string const& what, int number) {
+template <class = void>
+[[nodiscard]] error local_error(std::string const& what, int number) {
   errc const code = number == EACCES || number == EPERM    ? errc::permission_denied
                     : number == ENOSPC || number == EDQUOT ? errc::no_space
                     : number == EMFILE || number == ENFILE || number == EAGAIN || number == ENOMEM
@@ -9202,11 +9076,13 @@ template <class = void>
     return runtime;
   return {};
 }
-[[nodiscard]] inline std::string default_state_directory() {
+template <class = void>
+[[nodiscard]] std::string default_state_directory() {
   auto const runtime = own_runtime_directory();
   return (runtime.empty() ? "/tmp" : runtime) + "/hf-sandbox-" + std::to_string(::geteuid());
 }
-[[nodiscard]] inline bool is_local_id(std::string_view id) noexcept {
+template <class = void>
+[[nodiscard]] bool is_local_id(std::string_view id) noexcept {
   return id.size() == 24 && id.find_first_not_of("0123456789abcdef") == std::string_view::npos;
 }
 template <class = void>
@@ -9245,10 +9121,12 @@ void write_file_at(int directory, std::string const& name, std::string_view cont
   if (::renameat(directory, part.c_str(), directory, name.c_str()) != 0)
     throw local_error("cannot make " + name, errno);
 }
-[[nodiscard]] inline bool try_lock_directory(int directory) noexcept {
+template <class = void>
+[[nodiscard]] bool try_lock_directory(int directory) noexcept {
   return ::flock(directory, LOCK_EX | LOCK_NB) == 0;
 }
-inline void lock_directory(int directory, std::string const& path) {
+template <class = void>
+void lock_directory(int directory, std::string const& path) {
   while (::flock(directory, LOCK_EX) != 0)
     if (errno != EINTR)
       throw local_error("cannot lock " + path, errno);
@@ -9277,8 +9155,9 @@ template <class = void>
 #ifndef HF_SANDBOX_DETAIL_MERGE_TLS_HPP
 #define HF_SANDBOX_DETAIL_MERGE_TLS_HPP
 namespace hf::detail {
-[[nodiscard]] inline http::tls_settings merge_tls(http::tls_settings const& request,
-                                                  http::tls_settings const& own) {
+template <class = void>
+[[nodiscard]] http::tls_settings merge_tls(http::tls_settings const& request,
+                                           http::tls_settings const& own) {
   auto out = own;
   if (!request.ca_file.empty() || !request.ca_path.empty()) {
     out.ca_file = request.ca_file;
@@ -10023,7 +9902,8 @@ template <class Json>
   return j.contains(at) && j.at(at).is_string() ? j.at(at).template get<std::string>()
                                                 : std::string();
 }
-[[nodiscard]] inline phase phase_of(std::string_view status) noexcept {
+template <class = void>
+[[nodiscard]] phase phase_of(std::string_view status) noexcept {
   if (status == "created")
     return phase::starting;
   if (status == "running" || status == "paused" || status == "restarting")
@@ -10058,7 +9938,8 @@ template <class Json>
   }
   return out;
 }
-[[nodiscard]] inline bool is_sandbox(std::map<std::string, std::string> const& labels) {
+template <class = void>
+[[nodiscard]] bool is_sandbox(std::map<std::string, std::string> const& labels) {
   auto const it = labels.find("hf-sandbox");
   return it != labels.end() && it->second == "1";
 }
@@ -10096,14 +9977,15 @@ template <class Json>
         return "http://" + address + ":" + port;
   return {};
 }
-[[nodiscard]] inline endpoint tcp_endpoint(std::string url, std::string token) {
+template <class = void>
+[[nodiscard]] endpoint tcp_endpoint(std::string url, std::string token) {
   endpoint out;
   out.url = std::move(url);
   out.headers.set(std::string(wire::token_header), std::move(token));
   return out;
 }
-[[nodiscard]] inline endpoint socket_endpoint(std::string const& id, int descriptor,
-                                              std::string token) {
+template <class = void>
+[[nodiscard]] endpoint socket_endpoint(std::string const& id, int descriptor, std::string token) {
   endpoint out;
   out.url = "http://" + id.substr(0, 12) + ".localhost";
   out.unix_socket = "/proc/self/fd/" + std::to_string(descriptor);
@@ -10128,11 +10010,13 @@ template <class Json = nlohmann::json>
     text.pop_back();
   return text.empty() ? "HTTP status " + std::to_string(answer.status) : text;
 }
-[[nodiscard]] inline bool contains(std::string_view text, std::string_view part) noexcept {
+template <class = void>
+[[nodiscard]] bool contains(std::string_view text, std::string_view part) noexcept {
   return text.find(part) != std::string_view::npos;
 }
-[[nodiscard]] inline error engine_failure(std::string const& doing, std::string const& message,
-                                          errc otherwise, int status = 0) {
+template <class = void>
+[[nodiscard]] error engine_failure(std::string const& doing, std::string const& message,
+                                   errc otherwise, int status = 0) {
   error_details details;
   details.where = hop::docker;
   details.http_status = status;
@@ -10240,16 +10124,16 @@ struct api_version {
   [[nodiscard]] std::string text() const {
     return std::to_string(major) + "." + std::to_string(minor);
   }
-  [[nodiscard]] static std::optional<api_version> parse(std::string_view text) {
-    api_version out;
+  template <class = void>
+  [[nodiscard]] static bool parse(std::string_view text, api_version& out) {
     auto const* const end = text.data() + text.size();
     auto const first = std::from_chars(text.data(), end, out.major);
     if (first.ec != std::errc() || first.ptr == end || *first.ptr != '.')
-      return std::nullopt;
+      return false;
     auto const second = std::from_chars(first.ptr + 1, end, out.minor);
     if (second.ec != std::errc() || second.ptr != end)
-      return std::nullopt;
-    return out;
+      return false;
+    return true;
   }
 };
 inline constexpr api_version oldest_api{1, 25};
@@ -10267,22 +10151,22 @@ class engine {
   api_version version(http::transport_ref transport, engine_call const& limits = {}) {
     {
       std::lock_guard const lock(mutex_);
-      if (version_)
-        return *version_;
+      if (version_.major != 0)
+        return version_;
     }
     auto rq = make("GET", "/_ping", limits);
     auto const answer = exchange(transport, rq);
     if (answer.status >= 400)
       throw engine_answer_error("ask the Docker engine for its version", answer);
-    auto const offered = api_version::parse(answer.fields.get("Api-Version"));
-    if (!offered)
+    api_version offered;
+    if (!api_version::parse(answer.fields.get("Api-Version"), offered))
       throw error(errc::protocol_error,
                   "what listens at " + address_.name + " (" + address_.origin +
                       ") is no Docker engine: it names no API version",
                   {.where = hop::docker});
-    if (*offered < oldest_api)
+    if (offered < oldest_api)
       throw error(errc::unsupported,
-                  "the Docker engine at " + address_.name + " speaks API " + offered->text() +
+                  "the Docker engine at " + address_.name + " speaks API " + offered.text() +
                       " only, but " + oldest_api.text() + " is needed; update it",
                   {.where = hop::docker});
     auto const os = answer.fields.get("OSType");
@@ -10291,7 +10175,7 @@ class engine {
                   "the Docker engine at " + address_.name + " runs " + std::string(os) +
                       " containers; switch it to Linux containers",
                   {.where = hop::docker});
-    auto const chosen = (std::min)(*offered, newest_api);
+    auto const chosen = (std::min)(offered, newest_api);
     std::lock_guard const lock(mutex_);
     version_ = chosen;
     return chosen;
@@ -10336,7 +10220,7 @@ class engine {
  private:
   bool known() {
     std::lock_guard const lock(mutex_);
-    return version_.has_value();
+    return version_.major != 0;
   }
   http::request make(std::string method, std::string const& target,
                      engine_call const& limits) const {
@@ -10352,7 +10236,7 @@ class engine {
   }
   engine_address address_;
   std::mutex mutex_;
-  std::optional<api_version> version_;
+  api_version version_{0, 0};
 };
 template <class Json = nlohmann::json>
 [[nodiscard]] Json engine_json(std::string const& doing, http::response const& answer) {
@@ -10374,7 +10258,8 @@ struct image_name {
   std::string repository = {};
   std::string tag = {};
 };
-[[nodiscard]] inline image_name parse_image_name(std::string_view text) {
+template <class = void>
+[[nodiscard]] image_name parse_image_name(std::string_view text) {
   auto const at = text.find('@');
   if (at != std::string_view::npos)
     return {std::string(text.substr(0, at)), std::string(text.substr(at + 1))};
@@ -10438,11 +10323,12 @@ class pull_progress {
   std::function<void(std::string const&)> report_;
   std::string buffer_;
   std::string failure_;
-  std::map<std::string, std::pair<std::uint64_t, std::uint64_t>> layers_;
+  std::map<typename Json::string_t, std::pair<std::uint64_t, std::uint64_t>> layers_;
   int reported_ = -1;
 };
-[[nodiscard]] inline launch_error pull_error(std::string const& image, std::string const& message,
-                                             int status = 0) {
+template <class = void>
+[[nodiscard]] launch_error pull_error(std::string const& image, std::string const& message,
+                                      int status = 0) {
   error_details details;
   details.where = hop::docker;
   details.http_status = status;
@@ -10501,7 +10387,8 @@ void pull_image(engine<Json>& engine, http::transport_ref transport, std::string
 #ifndef HF_SANDBOX_DOCKER_LOG_FRAMES_HPP
 #define HF_SANDBOX_DOCKER_LOG_FRAMES_HPP
 namespace hf::detail::docker {
-[[nodiscard]] inline std::string text_of_log_frames(std::string_view raw) {
+template <class = void>
+[[nodiscard]] std::string text_of_log_frames(std::string_view raw) {
   std::string out;
   auto rest = raw;
   while (!rest.empty()) {
@@ -10528,7 +10415,8 @@ namespace hf::detail::docker {
 #include <sys/un.h>
 #include <cstdio>
 namespace hf::detail::docker {
-[[nodiscard]] inline bool is_listening(unique_fd const& socket) {
+template <class = void>
+[[nodiscard]] bool is_listening(unique_fd const& socket) {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
   std::snprintf(address.sun_path, sizeof address.sun_path, "/proc/self/fd/%d", socket.get());
@@ -10545,7 +10433,8 @@ inline constexpr bool socket_directories = true;
 #else
 inline constexpr bool socket_directories = false;
 #endif
-[[nodiscard]] inline std::filesystem::path socket_directory_base() {
+template <class = void>
+[[nodiscard]] std::filesystem::path socket_directory_base() {
   if (auto const runtime = own_runtime_directory(); !runtime.empty())
     return std::filesystem::path(runtime) / "hf-sandbox-docker";
   return "/tmp/hf-sandbox-docker-" + std::to_string(::geteuid());
@@ -10566,7 +10455,7 @@ class socket_directory {
     if (::mkdir(out.path_.c_str(), 0700) != 0)
       fail("make", out.path_);
     auto const shared = out.mount_source();
-    if (::mkdir(shared.c_str(), 0777) != 0 || ::chmod(shared.c_str(), 0777) != 0) {
+    if (::mkdir(shared.c_str(), 0700) != 0 || ::chmod(shared.c_str(), 01777) != 0) {
       int const why = errno;
       out.remove();
       errno = why;
@@ -10806,7 +10695,7 @@ class machines {
     }
     if (candidates.empty())
       return;
-    std::set<std::string> alive;
+    std::set<typename json::string_t> alive;
     for (auto const& entry : containers(transport, json{{"label", {"hf-sandbox=1"}}}, limits))
       alive.insert(text_at(entry, "/Labels/hf-sandbox-nonce"));
     for (auto const& path : candidates) {
@@ -10895,7 +10784,7 @@ class machines {
   std::atomic<bool> swept_{false};
   std::mutex mutex_;
   std::unique_ptr<docker::engine<json>> engine_;
-  std::map<std::string, std::shared_ptr<held_socket>> held_;
+  std::map<typename json::string_t, std::shared_ptr<held_socket>> held_;
 };
 }  // namespace hf::detail::docker
 #endif
@@ -11419,7 +11308,8 @@ class docker_launcher {
   /// engine itself is gone.
   template <transport Transport>
   instance launch(Transport& transport, launch_options const& options) {
-    return detail::docker::launch(*machines_, http::transport_ref(transport), options);
+    return detail::docker::launch(*machines_of<Transport>(), http::transport_ref(transport),
+                                  options);
   }
 
   /// What the engine says of a sandbox, with the endpoint of its agent while it runs. Takes a whole
@@ -11427,29 +11317,35 @@ class docker_launcher {
   /// too.
   template <transport Transport>
   instance inspect(Transport& transport, std::string const& id) {
-    return machines_->inspect(http::transport_ref(transport), id);
+    return machines_of<Transport>()->inspect(http::transport_ref(transport), id);
   }
 
   /// The sandboxes of this engine that have not ended, whoever started them; without endpoints.
   template <transport Transport>
   std::vector<instance> list(Transport& transport, label_filter const& filter) {
-    return machines_->list(http::transport_ref(transport), filter);
+    return machines_of<Transport>()->list(http::transport_ref(transport), filter);
   }
 
   /// Kills and removes a container, its anonymous volumes, and its directory on this machine.
   /// Leaves containers alone that are no sandboxes (`errc::invalid_argument`).
   template <transport Transport>
   void stop(Transport& transport, std::string const& id) {
-    machines_->stop(http::transport_ref(transport), id);
+    machines_of<Transport>()->stop(http::transport_ref(transport), id);
   }
 
   /// The last 50 lines that the agent printed; what commands print is not among them.
   template <transport Transport>
   std::string logs(Transport& transport, std::string const& id) {
-    return machines_->logs(http::transport_ref(transport), id);
+    return machines_of<Transport>()->logs(http::transport_ref(transport), id);
   }
 
  private:
+  // Depends on the call's type, so that including this compiles nothing of what is behind it.
+  template <class>
+  [[nodiscard]] detail::docker::machines<>* machines_of() const noexcept {
+    return machines_.get();
+  }
+
   std::unique_ptr<detail::docker::machines<>> machines_;
 };
 
@@ -11488,14 +11384,14 @@ void write_local_record(int directory, local_record const& record) {
   write_file_at(directory, local_record_name,
                 j.dump(-1, ' ', false, Json::error_handler_t::replace));
 }
-template <class Json = wire::json>
-[[nodiscard]] std::optional<local_record> read_local_record(int directory) {
+template <class Json = wire::json, class Record = local_record>
+[[nodiscard]] std::optional<Record> read_local_record(int directory) {
   auto const text = read_file_at(directory, local_record_name);
   if (!text)
     return std::nullopt;
   auto const j = Json::parse(*text, nullptr, false);
   try {
-    local_record record;
+    Record record;
     j.at("labels").get_to(record.labels);
     j.at("isolation").get_to(record.isolation);
     j.at("created_ms").get_to(record.created_ms);
@@ -11508,10 +11404,12 @@ template <class Json = wire::json>
     return std::nullopt;
   }
 }
-[[nodiscard]] inline std::string local_alias_path(std::string const& id) {
+template <class = void>
+[[nodiscard]] std::string local_alias_path(std::string const& id) {
   return "/tmp/hf-sandbox-" + std::to_string(::geteuid()) + "/" + id;
 }
-inline void make_local_alias(std::string const& alias, std::string const& target) {
+template <class = void>
+void make_local_alias(std::string const& alias, std::string const& target) {
   for (int attempt = 0;; ++attempt) {
     (void)open_private_directory(alias.substr(0, alias.rfind('/')), true);
     if (::symlink(target.c_str(), alias.c_str()) == 0)
@@ -11520,7 +11418,8 @@ inline void make_local_alias(std::string const& alias, std::string const& target
       throw local_error("cannot make the link " + alias, errno);
   }
 }
-inline void remove_local_alias(std::string const& alias) noexcept {
+template <class = void>
+void remove_local_alias(std::string const& alias) noexcept {
   ::unlink(alias.c_str());
   ::rmdir(alias.substr(0, alias.rfind('/')).c_str());
 }
@@ -11551,7 +11450,7 @@ template <class = void>
 #include <csignal>
 #include <ctime>
 namespace hf::detail {
-template <class Json = wire::json>
+template <class Json = wire::json, class Machine = instance>
 class local_sandboxes {
  public:
   explicit local_sandboxes(std::string base)
@@ -11566,7 +11465,7 @@ class local_sandboxes {
       return {};
     return open_private_directory(path_of(id), false);
   }
-  [[nodiscard]] std::optional<instance> find(std::string const& id) const {
+  [[nodiscard]] std::optional<Machine> find(std::string const& id) const {
     unique_fd const directory = open(id);
     if (!directory || try_lock_directory(directory.get()))
       return std::nullopt;
@@ -11649,8 +11548,8 @@ class local_sandboxes {
     return to;
   }
  private:
-  [[nodiscard]] std::optional<instance> describe(std::string const& id, int directory) const {
-    instance machine;
+  [[nodiscard]] std::optional<Machine> describe(std::string const& id, int directory) const {
+    Machine machine;
     machine.id = id;
     auto const record = read_local_record<Json>(directory);
     auto token = read_file_at(directory, "token");
@@ -11795,7 +11694,8 @@ template <class = void>
 #ifndef HF_SANDBOX_DETAIL_LOCAL_OPTIONS_HPP
 #define HF_SANDBOX_DETAIL_LOCAL_OPTIONS_HPP
 namespace hf::detail {
-[[noreturn]] inline void refuse_local_option(std::string const& field, std::string const& why) {
+template <class = void>
+[[noreturn]] void refuse_local_option(std::string const& field, std::string const& why) {
   throw error(errc::unsupported, "process_launcher cannot honour '" + field + "': " + why);
 }
 template <class Options>
@@ -11879,7 +11779,8 @@ template <class Options>
 #define HF_SANDBOX_DETAIL_SIGNAL_HOLD_HPP
 #include <csignal>
 namespace hf::detail {
-[[nodiscard]] inline sigset_t ending_signals() noexcept {
+template <class = void>
+[[nodiscard]] sigset_t ending_signals() noexcept {
   sigset_t signals;
   sigemptyset(&signals);
   for (int const number : {SIGINT, SIGTERM, SIGHUP, SIGQUIT})
@@ -12270,7 +12171,7 @@ template <class Json>
                        "confine", log);
   throw launch_error(errc::launch_failed, "the agent ended before it was confined", "confine", log);
 }
-template <class Json>
+template <class Json, class Hold = signal_hold>
 [[nodiscard]] local_beginning<Json> begin_local(local_sandboxes<Json> const& sandboxes,
                                                 process_launcher_options const& how,
                                                 launch_options const& what,
@@ -12285,7 +12186,7 @@ template <class Json>
   std::string const id = random_hex(12);
   std::string token = random_hex(32);
   std::string const state = sandboxes.path_of(id);
-  std::optional<signal_hold> hold(std::in_place);
+  std::optional<Hold> hold(std::in_place);
   local_undo<Json> undo(sandboxes, id);
   unique_fd const directory = sandboxes.make(id);
   lock_directory(directory.get(), state);
@@ -12368,7 +12269,8 @@ class process_launcher {
   template <transport T>
   instance launch(T& through, launch_options const& options) {
     auto const deadline = std::chrono::steady_clock::now() + options.start_timeout;
-    auto begun = detail::begin_local(core_->sandboxes, core_->options, options, deadline);
+    auto begun =
+        detail::begin_local(core_of<T>()->sandboxes, core_of<T>()->options, options, deadline);
     try {
       begun.machine.health = detail::wait_until_ready(
           through, *begun.machine.endpoint, deadline, options.stop,
@@ -12383,14 +12285,14 @@ class process_launcher {
         throw launch_error(e.kind(), e.what(), "ready", log);
       throw;
     }
-    core_->hold(begun.machine.id, begun.undo.keep());
+    core_of<T>()->hold(begun.machine.id, begun.undo.keep());
     return std::move(begun.machine);
   }
 
   /// The sandbox with this id; `errc::not_found` when there is none or it has ended.
   template <transport T>
   instance inspect(T&, std::string const& id) {
-    if (auto machine = core_->sandboxes.find(id))
+    if (auto machine = core_of<T>()->sandboxes.find(id))
       return std::move(*machine);
     throw error(errc::not_found, "there is no local sandbox " + id + " (or it has ended)");
   }
@@ -12398,9 +12300,9 @@ class process_launcher {
   /// The sandboxes that live and carry the labels.
   template <transport T>
   std::vector<instance> list(T&, label_filter const& filter) {
-    core_->sandboxes.remove_stale();
+    core_of<T>()->sandboxes.remove_stale();
     std::vector<instance> found;
-    for (auto& machine : core_->sandboxes.all()) {
+    for (auto& machine : core_of<T>()->sandboxes.all()) {
       bool wanted = true;
       for (auto const& [key, value] : filter) {
         auto const label = machine.labels.find(key);
@@ -12415,14 +12317,14 @@ class process_launcher {
   /// Ends a sandbox, returns when it is gone with everything it started and wrote.
   template <transport T>
   void stop(T&, std::string const& id) {
-    core_->drop(id);
-    core_->sandboxes.end(id);
+    core_of<T>()->drop(id);
+    core_of<T>()->sandboxes.end(id);
   }
 
   /// The last lines that the agent printed; empty when there are none or the sandbox has ended.
   template <transport T>
   std::string logs(T&, std::string const& id) {
-    auto const directory = core_->sandboxes.open(id);
+    auto const directory = core_of<T>()->sandboxes.open(id);
     return directory ? detail::read_file_at(directory.get(), "log").value_or("") : "";
   }
 
@@ -12430,7 +12332,7 @@ class process_launcher {
   /// `idle_timeout` and `timeout` end it then. `errc::not_found` for others.
   template <transport T>
   void release(T&, std::string const& id) {
-    core_->release(id);
+    core_of<T>()->release(id);
   }
 
  private:
@@ -12442,7 +12344,7 @@ class process_launcher {
     process_launcher_options const options;
     detail::local_sandboxes<Json> const sandboxes;
     std::mutex mutex;
-    std::map<std::string, detail::unique_fd> lifelines;
+    std::map<typename Json::string_t, detail::unique_fd> lifelines;
 
     void hold(std::string const& id, detail::unique_fd lifeline) {
       std::lock_guard const lock(mutex);
@@ -12464,6 +12366,12 @@ class process_launcher {
       lifelines.erase(found);
     }
   };
+
+  // Depends on the call's type, so that including this compiles nothing of what is behind it.
+  template <class>
+  [[nodiscard]] core<>* core_of() const noexcept {
+    return core_.get();
+  }
 
   std::shared_ptr<core<>> core_;
 };
@@ -12629,7 +12537,8 @@ class curl_route {
 #include <new>
 namespace hf::detail {
 static_assert(LIBCURL_VERSION_NUM >= 0x075000, "curl_transport needs libcurl 7.80 or later");
-inline void curl_initialise() {
+template <class = void>
+void curl_initialise() {
   static CURLcode const result = curl_global_init(CURL_GLOBAL_DEFAULT);
   if (result != CURLE_OK)
     throw error(errc::internal,
@@ -13090,35 +12999,43 @@ class curl_transport {
   curl_transport() : curl_transport(transport_options{}) {}
   /// Throws `errc::internal` when libcurl cannot be initialised.
   template <std::same_as<transport_options> Options = transport_options>
-  explicit curl_transport(Options options) : state_(std::make_unique<state>(std::move(options))) {}
+  explicit curl_transport(Options options)
+      : state_(std::make_unique<state<>>(std::move(options))) {}
 
   /// Performs one request; see `hf::transport` for the rules and errors.
   template <std::same_as<http::request> Request = http::request>
   void send(Request const& rq, http::response_sink& sink) {
+    auto& mine = *state_of<Request>();
     auto const target = detail::validate_request(rq);
     detail::check_not_over(rq);
-    detail::curl_route const route(rq, target, state_->options);
-    auto lane = state_->pool.take(route.key(), rq.connection_group);
+    detail::curl_route const route(rq, target, mine.options);
+    auto lane = mine.pool.take(route.key(), rq.connection_group);
     try {
-      detail::curl_exchange(*lane, rq, target, route, state_->options, sink).run();
+      detail::curl_exchange(*lane, rq, target, route, mine.options, sink).run();
     } catch (...) {
-      state_->pool.give_back(std::move(lane));
+      mine.pool.give_back(std::move(lane));
       throw;
     }
-    state_->pool.give_back(std::move(lane));
+    mine.pool.give_back(std::move(lane));
   }
 
  private:
+  template <class Options = transport_options, class Pool = detail::curl_lane_pool<>>
   struct state {
-    template <class Options>
     explicit state(Options o) : options(std::move(o)), pool(options.max_idle_connections) {
       detail::curl_initialise();
     }
-    transport_options options;
-    detail::curl_lane_pool<> pool;
+    Options options;
+    Pool pool;
   };
 
-  std::unique_ptr<state> state_;
+  // Depends on the call's type, so that including this compiles nothing of what is behind it.
+  template <class>
+  [[nodiscard]] state<>* state_of() const noexcept {
+    return state_.get();
+  }
+
+  std::unique_ptr<state<>> state_;
 };
 
 static_assert(transport<curl_transport>);
@@ -13164,7 +13081,8 @@ struct proxy_address {
     return user.empty() ? std::string() : "Basic " + base64_encode(user + ":" + password);
   }
 };
-[[nodiscard]] inline proxy_address parse_proxy(std::string_view text) {
+template <class = void>
+[[nodiscard]] proxy_address parse_proxy(std::string_view text) {
   proxy_address out;
   if (text.empty())
     return out;
@@ -13200,9 +13118,10 @@ struct proxy_address {
 #ifndef HF_SANDBOX_DETAIL_REQUEST_HEAD_HPP
 #define HF_SANDBOX_DETAIL_REQUEST_HEAD_HPP
 namespace hf::detail {
-[[nodiscard]] inline std::string request_head(http::request const& rq, http::url const& target,
-                                              std::string const& user_agent, bool absolute,
-                                              std::string const& proxy_authorization) {
+template <class = void>
+[[nodiscard]] std::string request_head(http::request const& rq, http::url const& target,
+                                       std::string const& user_agent, bool absolute,
+                                       std::string const& proxy_authorization) {
   std::string out;
   out.reserve(256);
   out += rq.method;

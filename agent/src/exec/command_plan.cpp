@@ -70,7 +70,7 @@ command_plan make_plan(wire::exec_request const& request, command_base const& ba
                        std::string const& marker) {
   command_plan made;
   auto& plan = made.plan;
-  if (auto const* text = std::get_if<std::string>(&request.cmd)) {
+  if (auto const& text = request.script) {
     plan.argv = {"/bin/sh", "-c", *text};
     if (text->size() >= max_argument) {
       made.script = make_script(*text);
@@ -78,7 +78,7 @@ command_plan make_plan(wire::exec_request const& request, command_base const& ba
       plan.argv[2] = ". /proc/self/fd/" + std::to_string(plan.keep);
     }
   } else {
-    plan.argv = std::get<std::vector<std::string>>(request.cmd);
+    plan.argv = request.argv;
   }
   plan.env = make_environment(request, base, marker);
   plan.cwd = request.cwd.value_or(base.cwd);

@@ -2,6 +2,7 @@
 #include "exec/streaming.hpp"
 
 #include <hf/sandbox/error.hpp>
+#include <hf/sandbox/wire/parse_requests.hpp>
 #include <hf/sandbox/wire/processes.hpp>
 #include <hf/sandbox/wire/routes.hpp>
 

@@ -43,16 +43,16 @@ pipe_ends make_pipe(std::string const& program) {
 }
 
 // The list shows it; a foreground run is rarely listed, and its script may be long.
-void shorten(std::variant<std::string, std::vector<std::string>>& command) {
+void shorten(wire::exec_request& request) {
   constexpr std::size_t most = 256;
-  if (auto* const script = std::get_if<std::string>(&command)) {
+  if (auto& script = request.script) {
     if (script->size() > most) {
       script->resize(most - incomplete_utf8_tail(std::string_view(*script).substr(0, most)));
       script->shrink_to_fit();
     }
     return;
   }
-  auto& argv = std::get<std::vector<std::string>>(command);
+  auto& argv = request.argv;
   std::size_t size = 0;
   for (std::size_t i = 0; i < argv.size(); ++i)
     if ((size += argv[i].size() + 1) > most && i > 0) {
@@ -153,7 +153,7 @@ void run::start(command_base const& base, std::string id) {
   request_.env.clear();
   request_.input.reset();
   if (foreground_)
-    shorten(request_.cmd);
+    shorten(request_);
 }
 
 void run::open_output(std::size_t index, unique_fd end) {
@@ -257,7 +257,7 @@ wire::process_entry run::entry() const {
   wire::process_entry entry;
   entry.id = id_;
   entry.pid = pid_;
-  entry.cmd = wire::command_to_json(request_.cmd);
+  entry.cmd = wire::command_to_json(request_);
   entry.tag = request_.tag;
   entry.started_at_ms = started_at_ms_;
   entry.running = !leader_end_;

@@ -25,31 +25,40 @@ class any_launcher {
       : held_(std::make_unique<holder<L>>(std::move(held))) {}
 
   /// Starts a machine with the launcher inside.
-  instance launch(any_transport& through, launch_options const& options) {
+  template <std::same_as<any_transport> T>
+  instance launch(T& through, launch_options const& options) {
     return held_->launch(through, options);
   }
   /// Looks at one machine.
-  instance inspect(any_transport& through, std::string const& id) {
+  template <std::same_as<any_transport> T>
+  instance inspect(T& through, std::string const& id) {
     return held_->inspect(through, id);
   }
   /// Lists the machines that carry the labels.
-  std::vector<instance> list(any_transport& through, label_filter const& filter) {
+  template <std::same_as<any_transport> T>
+  std::vector<instance> list(T& through, label_filter const& filter) {
     return held_->list(through, filter);
   }
   /// Ends a machine.
-  void stop(any_transport& through, std::string const& id) {
+  template <std::same_as<any_transport> T>
+  void stop(T& through, std::string const& id) {
     held_->stop(through, id, end_reason::user);
   }
   /// Tells launchers that want to know why a machine ends.
-  void stop(any_transport& through, std::string const& id, end_reason reason) {
+  template <std::same_as<any_transport> T>
+  void stop(T& through, std::string const& id, end_reason reason) {
     held_->stop(through, id, reason);
   }
   /// The tail of what a machine printed.
-  std::string logs(any_transport& through, std::string const& id) {
+  template <std::same_as<any_transport> T>
+  std::string logs(T& through, std::string const& id) {
     return held_->logs(through, id);
   }
   /// Makes a machine outlive its creator; does nothing where machines do so anyway.
-  void release(any_transport& through, std::string const& id) { held_->release(through, id); }
+  template <std::same_as<any_transport> T>
+  void release(T& through, std::string const& id) {
+    held_->release(through, id);
+  }
 
  private:
   struct base {

@@ -289,11 +289,15 @@ class basic_sandbox {
       if (core.owned && !core.ended)
         core.client->launcher().release(core.client->transport(), core.machine.id);
     core.owned = false;
-    detail::exit_registry<>::get().remove(&core);
+    exits::get().remove(&core);
     return core.machine.id;
   }
 
  private:
+  // The one registry there is, by a name that depends on a parameter: compiled only when used.
+  using exits = detail::exit_registry<
+      std::conditional_t<std::is_void_v<Transport>, void, std::function<void()>>>;
+
   struct core_state {
     core_state(std::shared_ptr<client_type> shared, hf::instance started, bool own)
         : client(std::move(shared)),
@@ -323,7 +327,7 @@ class basic_sandbox {
   basic_sandbox(std::shared_ptr<client_type> client, hf::instance machine, bool owned)
       : core_(std::make_shared<core_state>(std::move(client), std::move(machine), owned)) {
     if (owned)
-      detail::exit_registry<>::get().add(core_.get(), [weak = std::weak_ptr<core_state>(core_)] {
+      exits::get().add(core_.get(), [weak = std::weak_ptr<core_state>(core_)] {
         if (auto core = weak.lock())
           end_core_quietly(*core, end_reason::atexit);
       });
@@ -345,7 +349,7 @@ class basic_sandbox {
     else
       l.stop(t, core.machine.id);
     core.ended = true;
-    detail::exit_registry<>::get().remove(&core);
+    exits::get().remove(&core);
   }
 
   static void end_core_quietly(core_state& core, end_reason reason) noexcept {
@@ -363,7 +367,7 @@ class basic_sandbox {
     if (!core_)
       return;
     end_core_quietly(*core_, reason);
-    detail::exit_registry<>::get().remove(core_.get());
+    exits::get().remove(core_.get());
   }
 
   std::shared_ptr<core_state> core_;

@@ -15,7 +15,6 @@
 #include <string>
 #include <string_view>
 #include <utility>
-#include <variant>
 #include <vector>
 
 namespace hf {
@@ -24,35 +23,27 @@ namespace hf {
 class command {
  public:
   /// An argument vector; the first item is looked up in the machine's PATH.
-  command(std::initializer_list<std::string> argv) : value_(std::vector<std::string>(argv)) {}
+  command(std::initializer_list<std::string> argv) : argv_(argv) {}
   /// An argument vector.
-  command(std::vector<std::string> argv) : value_(std::move(argv)) {}
+  command(std::vector<std::string> argv) : argv_(std::move(argv)) {}
 
   /// The argument vector, or null for a script.
   [[nodiscard]] std::vector<std::string> const* argv() const noexcept {
-    return std::get_if<std::vector<std::string>>(&value_);
+    return is_script_ ? nullptr : &argv_;
   }
   /// The script, or null for an argument vector.
   [[nodiscard]] std::string const* script() const noexcept {
-    return std::get_if<std::string>(&value_);
-  }
-  /// As the wire has it.
-  [[nodiscard]] std::variant<std::string, std::vector<std::string>> const& value() const noexcept {
-    return value_;
+    return is_script_ ? &script_ : nullptr;
   }
   /// The command for people, shortened to 200 bytes.
   [[nodiscard]] std::string display() const {
-    std::string text;
-    if (auto const* s = script()) {
-      text = *s;
-    } else {
-      for (auto const& item : *argv()) {
-        if (!text.empty())
-          text += ' ';
-        text += item;
-        if (text.size() > 200)
-          break;
-      }
+    std::string text = script_;
+    for (auto const& item : argv_) {
+      if (text.size() > 200)
+        break;
+      if (!text.empty())
+        text += ' ';
+      text += item;
     }
     if (text.size() > 200)
       text = text.substr(0, 197) + "...";
@@ -63,9 +54,12 @@ class command {
 
  private:
   struct script_tag {};
-  command(script_tag, std::string script) : value_(std::move(script)) {}
+  command(script_tag, std::string script) : script_(std::move(script)), is_script_(true) {}
 
-  std::variant<std::string, std::vector<std::string>> value_;
+  // Not a variant: its copies and moves cost every program that includes this a tenth of a second.
+  std::vector<std::string> argv_ = {};
+  std::string script_ = {};
+  bool is_script_ = false;
 };
 
 /// A script that `/bin/sh -c` runs in the machine: `sb.exec(hf::shell("ls | wc -l"))`.
@@ -146,6 +140,8 @@ struct exec_options {
   std::string operation_id = {};
 };
 
+class command_error;
+
 /// How a command ended and what it wrote. There is no result without the agent's word that the
 /// command has ended.
 struct run_result {
@@ -181,6 +177,7 @@ struct run_result {
     return exit_code == 0 && signal == 0 && !timed_out && !cancelled;
   }
   /// Throws `command_error` (`command_failed`, `command_timed_out`, `cancelled`) unless `ok()`.
+  template <class Error = command_error>
   run_result const& check() const;
 };
 
@@ -188,9 +185,10 @@ struct run_result {
 class command_error : public error {
  public:
   /// `code` is `command_failed`, `command_timed_out`, `output_limit` or `cancelled`.
-  command_error(errc code, std::string message, run_result result)
+  template <std::same_as<run_result> Result>
+  command_error(errc code, std::string message, Result result)
       : error(code, std::move(message), {.where = hop::agent, .may_have_reached_peer = true}),
-        result_(std::make_shared<run_result const>(std::move(result))) {}
+        result_(std::make_shared<Result const>(std::move(result))) {}
   /// What there was.
   [[nodiscard]] run_result const& result() const noexcept { return *result_; }
 
@@ -198,7 +196,8 @@ class command_error : public error {
   std::shared_ptr<run_result const> result_;
 };
 
-inline run_result const& run_result::check() const {
+template <class Error>
+run_result const& run_result::check() const {
   if (ok())
     return *this;
   std::string how = "exit code " + std::to_string(exit_code);
@@ -217,7 +216,7 @@ inline run_result const& run_result::check() const {
     auto const from = err.size() > 1000 ? err.size() - 1000 : 0;
     message += "\n" + err.substr(from);
   }
-  throw command_error(code, std::move(message), *this);
+  throw Error(code, std::move(message), *this);
 }
 
 /// What is needed to find a run again, also from another process.
@@ -238,10 +237,12 @@ struct run_handle {
 class run_interrupted : public error {
  public:
   /// With the handle to go on with and the output so far.
-  run_interrupted(errc code, std::string message, run_handle handle, std::string out,
-                  std::string err, error_details details = {})
+  template <std::same_as<run_handle> Handle>
+  run_interrupted(errc code, std::string message, Handle handle, std::string out, std::string err,
+                  error_details details = {})
       : error(code, std::move(message), std::move(details)),
-        extra_(std::make_shared<extra const>(
+        extra_(std::make_shared<
+               std::conditional_t<std::is_same_v<Handle, run_handle>, extra, Handle> const>(
             extra{std::move(handle), std::move(out), std::move(err)})) {}
   /// What `resume` takes.
   [[nodiscard]] run_handle const& handle() const noexcept { return extra_->handle; }

@@ -160,13 +160,13 @@ class basic_process {
     following.capture_limit = ~std::uint64_t{0};
     auto handle = handle_;
     handle.last_seq = after;
-    detail::run_state state(following, std::move(handle), id());
+    detail::run_state<> state(following, std::move(handle), id());
     auto const take = [&] {
       auto const rq =
           request("GET", "/events?after=" + std::to_string(state.handle().last_seq), options);
       detail::event_stream decoder;
       http::stream_sink sink([&](std::span<std::byte const> data) {
-        decoder.feed(data, [&](wire::event&& event) { return state.take(std::move(event)); });
+        decoder.feed(data, [&](auto&& event) { return state.take(std::move(event)); });
         return http::flow::more;
       });
       agent_->send(rq, sink);

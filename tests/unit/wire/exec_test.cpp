@@ -1,4 +1,5 @@
 #include <hf/sandbox/wire/exec.hpp>
+#include <hf/sandbox/wire/parse_requests.hpp>
 
 #include <catch2/catch_test_macros.hpp>
 
@@ -23,7 +24,7 @@ std::string refusal(std::string const& body) {
 
 TEST_CASE("a full exec request survives the way through JSON", "[wire]") {
   exec_request request;
-  request.cmd = std::vector<std::string>{"a", "b c"};
+  request.argv = {"a", "b c"};
   request.env = {{"X", "1"}, {"Y", ""}};
   request.cwd = "/tmp";
   request.timeout = 1.5;
@@ -40,7 +41,8 @@ TEST_CASE("a full exec request survives the way through JSON", "[wire]") {
   auto const j = exec_request_to_json(request);
   CHECK(j.contains("stdin_b64"));
   auto const back = parse_exec_request(j.dump());
-  CHECK(back.cmd == request.cmd);
+  CHECK(back.argv == request.argv);
+  CHECK_FALSE(back.script);
   CHECK(back.env == request.env);
   CHECK(back.cwd == request.cwd);
   CHECK(back.timeout == request.timeout);
@@ -58,7 +60,7 @@ TEST_CASE("a full exec request survives the way through JSON", "[wire]") {
 
 TEST_CASE("the input text \"stream\" is not taken for a request to stream", "[wire]") {
   exec_request request;
-  request.cmd = "cat";
+  request.script = "cat";
   request.v = 2;
   request.input = "stream";
   auto back = parse_exec_request(exec_request_to_json(request).dump());
@@ -122,6 +124,6 @@ TEST_CASE("null counts as absent and unknown members are ignored", "[wire]") {
 
 TEST_CASE("a command that is not UTF-8 is refused before it is sent", "[wire]") {
   exec_request request;
-  request.cmd = "\xff";
+  request.script = "\xff";
   CHECK_THROWS_AS(exec_request_to_json(request), hf::error);
 }

@@ -55,14 +55,16 @@ namespace hf::detail {
 /// common protocol send it unasked on idle connections, where it can be taken for the answer to the
 /// next request. 503 and 429 it gives before it looks at a request. A gateway's 408 or 503 tells
 /// nothing.
-[[nodiscard]] inline bool refused_unread(error const& e) noexcept {
+template <class = void>
+[[nodiscard]] bool refused_unread(error const& e) noexcept {
   int const status = e.http_status();
   return status == 429 || ((status == 408 || status == 503) && e.hop() == hop::agent);
 }
 
 /// Whether this is how an agent of the common protocol refuses a connection too many: a head that
 /// has nothing but what ends the connection, as no gateway's has.
-[[nodiscard]] inline bool is_bare_refusal(http::response const& answer) {
+template <class = void>
+[[nodiscard]] bool is_bare_refusal(http::response const& answer) {
   if (answer.status != 503 || !answer.body.empty())
     return false;
   for (auto const& field : answer.fields)
@@ -115,7 +117,8 @@ namespace hf::detail {
 }
 
 /// The number in a text that ends in "(os error 13)"; 0 when it does not.
-[[nodiscard]] inline int system_error_in(std::string_view text) {
+template <class = void>
+[[nodiscard]] int system_error_in(std::string_view text) {
   constexpr std::string_view mark = " (os error ";
   auto const at = text.rfind(mark);
   if (at == std::string_view::npos || text.back() != ')')
@@ -128,7 +131,8 @@ namespace hf::detail {
 }
 
 /// The code for a refusal that came without one, from what the common protocol says in its text.
-[[nodiscard]] inline errc errc_of_text(errc by_status, std::string_view text, int number) {
+template <class = void>
+[[nodiscard]] errc errc_of_text(errc by_status, std::string_view text, int number) {
   // The text is the only witness of a command that did not start.
   if (by_status == errc::invalid_argument && text.starts_with("failed to spawn"))
     return errc::exec_failed;
@@ -141,7 +145,8 @@ namespace hf::detail {
 }
 
 /// Seconds of a `Retry-After` field; negative when absent or a date.
-[[nodiscard]] inline double retry_after_seconds(http::headers const& fields) {
+template <class = void>
+[[nodiscard]] double retry_after_seconds(http::headers const& fields) {
   std::string const text(fields.get("Retry-After"));
   if (text.empty())
     return -1;
@@ -205,7 +210,8 @@ template <class Json = wire::json>
 }
 
 /// What calls to a sandbox that has ended throw.
-[[nodiscard]] inline error sandbox_ended_error(error_details details = {}) {
+template <class = void>
+[[nodiscard]] error sandbox_ended_error(error_details details = {}) {
   return error(errc::sandbox_expired,
                "the sandbox has ended (terminated, idle or out of time); create a new one",
                std::move(details));

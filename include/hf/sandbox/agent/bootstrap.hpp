@@ -24,7 +24,8 @@ struct bootstrap {
 };
 
 /// A word for `/bin/sh` that stands for exactly this text.
-[[nodiscard]] inline std::string shell_quoted(std::string_view text) {
+template <class = void>
+[[nodiscard]] std::string shell_quoted(std::string_view text) {
   std::string out = "'";
   for (char const c : text) {
     if (c == '\'')

@@ -28,7 +28,8 @@ namespace detail {
 
 /// Says which agent a request is meant for: another one, started since, refuses it
 /// (`errc::op_unknown`). An empty instance says nothing.
-inline void address_to(http::request& rq, std::string const& instance) {
+template <class = void>
+void address_to(http::request& rq, std::string const& instance) {
   if (!instance.empty())
     rq.fields.set(std::string(wire::instance_header), instance);
 }
@@ -134,13 +135,13 @@ class agent_client {
   /// Runs `attempt` up to five more times after failures that passing time can cure, once more
   /// after silence, until the request's deadline. With `idempotent` false only after those that had
   /// no effect.
-  template <class Attempt>
+  template <class Attempt, class Failure = error>
   auto retrying(http::request const& rq, bool idempotent, Attempt&& attempt)
       -> decltype(attempt()) {
     detail::retry_pauses pauses(std::chrono::milliseconds(100), std::chrono::milliseconds(5000),
                                 rq.deadline, rq.stop);
     for (int left = 5;; --left) {
-      std::optional<error> failure;
+      std::optional<Failure> failure;
       try {
         return attempt();
       } catch (error const& e) {

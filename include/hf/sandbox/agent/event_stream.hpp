@@ -22,7 +22,7 @@ class event_stream {
 
   /// Takes the next bytes and calls `on_event(wire::event&&)` for each event that they complete.
   /// Stops early when `on_event` returns false (the rest is dropped).
-  template <class OnEvent, class Json = wire::json>
+  template <class OnEvent, class Json = wire::json, class Event = wire::event>
   void feed(std::span<std::byte const> data, OnEvent&& on_event) {
     std::string_view rest(reinterpret_cast<char const*>(data.data()), data.size());
     while (!rest.empty()) {
@@ -41,10 +41,10 @@ class event_stream {
         line = partial_;
       }
       bool go_on = true;
-      if (auto output = read_output_line(line)) {
-        go_on = on_event(wire::event(std::move(*output)));
+      if (wire::output_event output; read_output_line(line, output)) {
+        go_on = on_event(Event(std::move(output)));
       } else if (line.find_first_not_of(" \r\t") != std::string_view::npos) {
-        if (auto event = wire::event_from_json(Json::parse(line, nullptr, false)))
+        if (auto event = wire::event_from_json<Json, Event>(Json::parse(line, nullptr, false)))
           go_on = on_event(std::move(*event));
       }
       partial_.clear();

@@ -80,7 +80,10 @@ template <class Options = exec_options>
 [[nodiscard]] wire::exec_request make_exec_request(command const& what, Options const& options,
                                                    std::string operation_id) {
   wire::exec_request rq;
-  rq.cmd = what.value();
+  if (auto const* script = what.script())
+    rq.script = *script;
+  else
+    rq.argv = *what.argv();
   rq.env = options.env;
   if (!options.cwd.empty())
     rq.cwd = options.cwd;
@@ -163,8 +166,9 @@ template <class Json = wire::json>
 
 /// The agent's refusal to start a command, with what only the caller's side knows: which folder it
 /// was, or that a script was given as the name of a program.
-[[nodiscard]] inline error explain_start_failure(error const& e, command const& what,
-                                                 exec_options const& options) {
+template <class = void>
+[[nodiscard]] error explain_start_failure(error const& e, command const& what,
+                                          exec_options const& options) {
   std::string message = e.what();
   auto const* const argv = what.argv();
   if (e.details().stage == "chdir")
@@ -177,7 +181,7 @@ template <class Json = wire::json>
 /// Deals with the ways in which following a run ends early: a callback's exception, a full capture,
 /// a stop request.
 template <transport Transport, class Follow>
-run_result conclude(run_driver<Transport>& driver, run_state& state, input_pump<Transport>* pump,
+run_result conclude(run_driver<Transport>& driver, run_state<>& state, input_pump<Transport>* pump,
                     Follow&& follow) {
   auto const& options = state.options();
   try {
@@ -246,7 +250,7 @@ run_result exec(agent_client<Transport>& agent, command const& what, exec_option
   prepare_run(agent, options, rq);
   auto body = exec_body<Json>("exec", rq);
 
-  run_state state(options, std::move(handle), what.display());
+  run_state<> state(options, std::move(handle), what.display());
   linked_stop fail_run(options.stop);
   std::optional<input_pump<Transport>> pump;
   if (rq.input_stream)
@@ -270,7 +274,7 @@ run_result attach(agent_client<Transport>& agent, run_handle handle, exec_option
   if (handle.process_id.empty() && !wire::is_operation_id(handle.operation_id))
     throw error(errc::invalid_argument, "resume: the handle names no run");
   auto label = handle.process_id.empty() ? handle.operation_id : handle.process_id;
-  run_state state(options, std::move(handle), std::move(label));
+  run_state<> state(options, std::move(handle), std::move(label));
   run_driver<Transport> driver(agent, state, machine_ended);
   return conclude(driver, state, static_cast<input_pump<Transport>*>(nullptr),
                   [&] { driver.attach(options.stop); });

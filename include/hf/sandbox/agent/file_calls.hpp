@@ -35,7 +35,8 @@ class file_target_text {
 };
 
 /// Refuses paths that no agent could take, before anything is sent.
-inline void validate_remote_path(std::string_view doing, std::string const& path) {
+template <class = void>
+void validate_remote_path(std::string_view doing, std::string const& path) {
   if (path.empty())
     throw error(errc::invalid_argument, std::string(doing) + ": the path is empty");
   if (path.find('\0') != std::string::npos)
@@ -43,7 +44,8 @@ inline void validate_remote_path(std::string_view doing, std::string const& path
 }
 
 /// "read '/x'", for error texts.
-[[nodiscard]] inline std::string file_call_name(std::string_view verb, std::string const& path) {
+template <class = void>
+[[nodiscard]] std::string file_call_name(std::string_view verb, std::string const& path) {
   return std::string(verb) + " '" + path + "'";
 }
 
@@ -58,7 +60,8 @@ template <class Json = wire::json>
 }
 
 /// A fresh operation id.
-[[nodiscard]] inline std::string new_operation() {
+template <class = void>
+[[nodiscard]] std::string new_operation() {
   return random_hex(16);
 }
 

@@ -29,7 +29,8 @@
 namespace hf::detail {
 
 /// Streams of a transfer with an endpoint when the caller leaves the choice.
-[[nodiscard]] inline std::size_t default_streams(endpoint const& to) {
+template <class = void>
+[[nodiscard]] std::size_t default_streams(endpoint const& to) {
   if (!to.unix_socket.empty())
     return 1;
   return http::is_loopback_host(http::parse_url(to.url).host) ? 1 : parallel_transfer_streams;

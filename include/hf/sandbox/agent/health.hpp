@@ -22,7 +22,8 @@ struct agent_health {
   std::map<std::string, std::string> features = {};
 
   /// Whether the feature is there.
-  [[nodiscard]] bool has(std::string const& feature) const {
+  template <class Name>
+  [[nodiscard]] bool has(Name const& feature) const {
     auto const it = features.find(feature);
     return it != features.end() && it->second.empty();
   }

@@ -7,7 +7,6 @@
 #include <charconv>
 #include <cstdint>
 #include <cstring>
-#include <optional>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -16,10 +15,10 @@
 namespace hf::detail {
 
 /// Undoes JSON's escapes up to the closing quote, appending to `out`; returns how far it came
-/// behind that quote, or nothing for what only a whole JSON parser should judge (surrogates,
+/// behind that quote, or npos for what only a whole JSON parser should judge (surrogates,
 /// control bytes, anything malformed).
 template <class = void>
-[[nodiscard]] std::optional<std::size_t> unescape_string(std::string_view text, std::string& out) {
+[[nodiscard]] std::size_t unescape_string(std::string_view text, std::string& out) {
   std::size_t at = 0;
   std::size_t quote = 0;
   for (;;) {
@@ -28,7 +27,7 @@ template <class = void>
       auto const* const found =
           static_cast<char const*>(std::memchr(text.data() + at, '"', text.size() - at));
       if (found == nullptr)
-        return std::nullopt;
+        return std::string_view::npos;
       quote = static_cast<std::size_t>(found - text.data());
     }
     auto const* const base = text.data() + at;
@@ -41,7 +40,7 @@ template <class = void>
     out.append(base, plain);
     at += plain + 1;
     if (at >= text.size())
-      return std::nullopt;
+      return std::string_view::npos;
     switch (text[at++]) {
       case 'n':
         out.push_back('\n');
@@ -69,12 +68,12 @@ template <class = void>
         break;
       case 'u': {
         if (text.size() - at < 4)
-          return std::nullopt;
+          return std::string_view::npos;
         unsigned unit = 0;
         auto const parsed = std::from_chars(text.data() + at, text.data() + at + 4, unit, 16);
         if (parsed.ec != std::errc() || parsed.ptr != text.data() + at + 4 ||
             (unit >= 0xd800 && unit < 0xe000))
-          return std::nullopt;
+          return std::string_view::npos;
         at += 4;
         if (unit < 0x80) {
           out.push_back(static_cast<char>(unit));
@@ -89,56 +88,55 @@ template <class = void>
         break;
       }
       default:
-        return std::nullopt;
+        return std::string_view::npos;
     }
   }
 }
 
 /// Reads an output event in the form in which agents write it (keys in alphabetical order, no white
-/// space), several times faster than a JSON parser; nothing when the line has any other form.
+/// space), several times faster than a JSON parser; false when the line has any other form.
 template <class = void>
-[[nodiscard]] std::optional<wire::output_event> read_output_line(std::string_view line) {
+[[nodiscard]] bool read_output_line(std::string_view line, wire::output_event& output) {
   constexpr std::string_view text_head = "{\"data\":\"";
   constexpr std::string_view bytes_head = "{\"b64\":\"";
-  wire::output_event output;
   if (line.starts_with(text_head)) {
     line.remove_prefix(text_head.size());
     auto const behind = unescape_string(line, output.data);
-    if (!behind)
-      return std::nullopt;
-    line.remove_prefix(*behind);
+    if (behind == std::string_view::npos)
+      return false;
+    line.remove_prefix(behind);
   } else if (line.starts_with(bytes_head)) {
     line.remove_prefix(bytes_head.size());
     auto const quote = line.find('"');
     if (quote == std::string_view::npos)
-      return std::nullopt;
+      return false;
     auto bytes = base64_decode(line.substr(0, quote));
     if (!bytes)
-      return std::nullopt;
+      return false;
     output.data = std::move(*bytes);
     line.remove_prefix(quote + 1);
   } else {
-    return std::nullopt;
+    return false;
   }
   if (line.starts_with(",\"event\":\"stdout\""))
     output.stream = wire::output_stream::out;
   else if (line.starts_with(",\"event\":\"stderr\""))
     output.stream = wire::output_stream::err;
   else
-    return std::nullopt;
+    return false;
   line.remove_prefix(std::string_view(",\"event\":\"stdout\"").size());
   if (line == "}")
-    return output;
+    return true;
   constexpr std::string_view seq = ",\"seq\":";
   if (!line.starts_with(seq))
-    return std::nullopt;
+    return false;
   line.remove_prefix(seq.size());
   auto const number = std::from_chars(line.data(), line.data() + line.size(), output.seq);
   if (number.ec != std::errc() || number.ptr == line.data() ||
       std::string_view(number.ptr,
                        static_cast<std::size_t>(line.data() + line.size() - number.ptr)) != "}")
-    return std::nullopt;
-  return output;
+    return false;
+  return true;
 }
 
 }  // namespace hf::detail

@@ -22,8 +22,9 @@
 namespace hf::detail {
 
 /// A request to an agent: endpoint, method and target ("/v1/..." with its query) put together.
-[[nodiscard]] inline http::request endpoint_request(endpoint const& to, std::string method,
-                                                    std::string const& target) {
+template <class = void>
+[[nodiscard]] http::request endpoint_request(endpoint const& to, std::string method,
+                                             std::string const& target) {
   http::request rq;
   rq.method = std::move(method);
   rq.url = to.url + target;

@@ -34,7 +34,7 @@ template <transport Transport>
 class run_driver {
  public:
   /// `machine_ended` asks the launcher whether the machine is gone; empty: nobody knows.
-  run_driver(agent_client<Transport>& agent, run_state& state,
+  run_driver(agent_client<Transport>& agent, run_state<>& state,
              std::function<bool()> const& machine_ended)
       : agent_(agent), state_(state), machine_ended_(machine_ended), guard_(agent.instance()) {}
 
@@ -184,7 +184,7 @@ class run_driver {
                   input_pump<Transport>* pump) {
     bool go_on = true;
     try {
-      decoder.feed(data, [&](wire::event&& event) {
+      decoder.feed(data, [&](auto&& event) {
         go_on = state_.take(std::move(event));
         if (pump != nullptr && state_.resumable() && !state_.finished())
           pump->start(state_.handle());
@@ -327,7 +327,7 @@ class run_driver {
   }
 
   agent_client<Transport>& agent_;
-  run_state& state_;
+  run_state<>& state_;
   std::function<bool()> const& machine_ended_;
   resend_guard guard_;
   /// The request that starts the run; empty: it was started elsewhere.

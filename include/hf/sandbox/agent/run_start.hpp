@@ -22,7 +22,8 @@ namespace hf::detail {
 }
 
 /// Whether the same request may succeed a little later.
-[[nodiscard]] inline bool may_pass(error const& why) noexcept {
+template <class = void>
+[[nodiscard]] bool may_pass(error const& why) noexcept {
   if (why.http_status() != 0)
     return passing_status(why.http_status());
   switch (why.kind()) {

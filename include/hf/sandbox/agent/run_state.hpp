@@ -18,6 +18,7 @@ namespace hf::detail {
 /// What is known of one run on the caller's side: takes events, drops what was seen before, feeds
 /// the callbacks and the capture. A record that is missing is `errc::protocol_error`. No I/O; used
 /// by one thread.
+template <class = void>
 class run_state {
  public:
   explicit run_state(exec_options const& options, run_handle handle, std::string command_line)
@@ -27,7 +28,8 @@ class run_state {
 
   /// Takes the next event; false when the stream has to be given up (a callback threw, or the
   /// capture is full).
-  bool take(wire::event&& event) {
+  template <std::same_as<wire::event> Event>
+  bool take(Event&& event) {
     if (auto* start = std::get_if<wire::start_event>(&event)) {
       started_ = true;
       pid_ = start->pid;

@@ -34,7 +34,8 @@ struct base64_tables {
 };
 
 /// Filled at the first use: as a constant they would be computed anew by every compilation.
-[[nodiscard]] inline base64_tables const& base64_table() noexcept {
+template <class = void>
+[[nodiscard]] base64_tables const& base64_table() noexcept {
   static base64_tables const tables;
   return tables;
 }
@@ -45,7 +46,8 @@ struct base64_tables {
 }
 
 /// Appends the padded base64 form (RFC 4648, 4) of `data` to `out`.
-inline void base64_append(std::string& out, std::string_view data) {
+template <class = void>
+void base64_append(std::string& out, std::string_view data) {
   std::size_t const begin = out.size();
   out.resize(begin + base64_encoded_size(data.size()));
   auto const* in = reinterpret_cast<unsigned char const*>(data.data());
@@ -67,7 +69,8 @@ inline void base64_append(std::string& out, std::string_view data) {
 }
 
 /// The padded base64 form of `data`.
-[[nodiscard]] inline std::string base64_encode(std::string_view data) {
+template <class = void>
+[[nodiscard]] std::string base64_encode(std::string_view data) {
   std::string out;
   base64_append(out, data);
   return out;
@@ -75,7 +78,8 @@ inline void base64_append(std::string& out, std::string_view data) {
 
 /// Appends the bytes that `text` stands for to `out`. Strict: padding is required, white space,
 /// foreign characters and stray bits in the last group are refused. False: `out` is unchanged.
-[[nodiscard]] inline bool base64_decode_append(std::string& out, std::string_view text) {
+template <class = void>
+[[nodiscard]] bool base64_decode_append(std::string& out, std::string_view text) {
   if (text.size() % 4 != 0)
     return false;
   if (text.empty())
@@ -113,7 +117,8 @@ inline void base64_append(std::string& out, std::string_view data) {
 }
 
 /// The bytes that `text` stands for; nothing when it is not strict, padded base64.
-[[nodiscard]] inline std::optional<std::string> base64_decode(std::string_view text) {
+template <class = void>
+[[nodiscard]] std::optional<std::string> base64_decode(std::string_view text) {
   std::string out;
   if (!base64_decode_append(out, text))
     return std::nullopt;

@@ -17,12 +17,14 @@
 namespace hf::detail {
 
 /// Initialises OpenSSL's crypto library now, and with it its own exit handler.
-inline void crypto_init() noexcept {
+template <class = void>
+void crypto_init() noexcept {
   OPENSSL_init_crypto(0, nullptr);
 }
 
 /// Lower-case hexadecimal form of bytes.
-[[nodiscard]] inline std::string to_hex(std::string_view bytes) {
+template <class = void>
+[[nodiscard]] std::string to_hex(std::string_view bytes) {
   constexpr char digits[] = "0123456789abcdef";
   std::string out;
   out.reserve(bytes.size() * 2);
@@ -84,7 +86,8 @@ template <class = void>
 }
 
 /// `size` bytes from the system's cryptographic generator.
-[[nodiscard]] inline std::string random_bytes(std::size_t size) {
+template <class = void>
+[[nodiscard]] std::string random_bytes(std::size_t size) {
   std::string out(size, '\0');
   if (size != 0 &&
       RAND_bytes(reinterpret_cast<unsigned char*>(out.data()), static_cast<int>(size)) != 1)
@@ -93,12 +96,14 @@ template <class = void>
 }
 
 /// `bytes` random bytes as twice as many hexadecimal digits.
-[[nodiscard]] inline std::string random_hex(std::size_t bytes) {
+template <class = void>
+[[nodiscard]] std::string random_hex(std::size_t bytes) {
   return to_hex(random_bytes(bytes));
 }
 
 /// Compares in time that depends on the lengths only.
-[[nodiscard]] inline bool constant_time_equal(std::string_view a, std::string_view b) noexcept {
+template <class = void>
+[[nodiscard]] bool constant_time_equal(std::string_view a, std::string_view b) noexcept {
   return a.size() == b.size() && CRYPTO_memcmp(a.data(), b.data(), a.size()) == 0;
 }
 

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -44,6 +45,11 @@ class deflate_writer {
   struct symbol {
     std::uint16_t value;
     std::uint16_t distance;
+  };
+  /// A code of the table of lengths, with its extra bits.
+  struct run_code {
+    std::uint8_t which;
+    std::uint8_t extra;
   };
   struct huffman {
     std::vector<std::uint8_t> lengths;
@@ -148,7 +154,7 @@ class deflate_writer {
         int right;
       };
       std::vector<node> nodes;
-      std::vector<int> leaves;
+      std::vector<std::make_signed_t<Word>> leaves;
       std::vector<std::size_t> symbol_of;
       for (std::size_t i = 0; i < counts.size(); ++i)
         if (counts[i] != 0) {
@@ -168,7 +174,7 @@ class deflate_writer {
         auto const second = nodes[static_cast<std::size_t>(b)].count;
         return first != second ? first < second : a < b;
       });
-      std::vector<int> merged;
+      std::vector<std::make_signed_t<Word>> merged;
       std::size_t next_leaf = 0;
       std::size_t next_merged = 0;
       auto const take = [&] {
@@ -273,16 +279,16 @@ class deflate_writer {
                                                  11, 4,  12, 3, 13, 2, 14, 1, 15};
     std::vector<std::uint8_t> lengths(literals.lengths);
     lengths.insert(lengths.end(), distances.lengths.begin(), distances.lengths.end());
-    std::vector<std::pair<std::uint8_t, std::uint8_t>> runs;
+    std::vector<run_code> runs;
     for (std::size_t i = 0; i < lengths.size();) {
       std::size_t run = 1;
       while (i + run < lengths.size() && lengths[i + run] == lengths[i] && run < 138)
         ++run;
       if (lengths[i] != 0 || run < 3) {
-        runs.emplace_back(lengths[i++], std::uint8_t{0});
+        runs.push_back({lengths[i++], 0});
       } else {
-        runs.emplace_back(run < 11 ? std::uint8_t{17} : std::uint8_t{18},
-                          static_cast<std::uint8_t>(run - (run < 11 ? 3 : 11)));
+        runs.push_back({run < 11 ? std::uint8_t{17} : std::uint8_t{18},
+                        static_cast<std::uint8_t>(run - (run < 11 ? 3 : 11))});
         i += run;
       }
     }
@@ -312,7 +318,8 @@ class deflate_writer {
 };
 
 /// CRC-32 of gzip (RFC 1952, 8).
-[[nodiscard]] inline std::uint32_t crc32(std::string_view data) noexcept {
+template <class = void>
+[[nodiscard]] std::uint32_t crc32(std::string_view data) noexcept {
   std::array<std::uint32_t, 256> table{};
   for (std::uint32_t i = 0; i < 256; ++i) {
     std::uint32_t c = i;
@@ -327,10 +334,10 @@ class deflate_writer {
 }
 
 /// `data` as a gzip file, without a name or a time: equal input gives equal output. At most 4 GiB.
-template <class = void>
+template <class Word = std::uint32_t>
 [[nodiscard]] std::string gzip_compress(std::string_view data) {
   std::string out("\x1f\x8b\x08\x00\x00\x00\x00\x00\x02\xff", 10);
-  deflate_writer<>::append(out, data);
+  deflate_writer<Word>::append(out, data);
   auto const put32 = [&](std::uint32_t value) {
     for (int i = 0; i < 4; ++i)
       out.push_back(static_cast<char>(value >> (8 * i) & 0xff));

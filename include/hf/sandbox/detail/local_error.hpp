@@ -11,15 +11,16 @@
 namespace hf::detail {
 
 /// A path of this machine for an error's text: UTF-8 wherever the platform knows its encoding.
-[[nodiscard]] inline std::string shown_path(std::filesystem::path const& path) {
+template <class = void>
+[[nodiscard]] std::string shown_path(std::filesystem::path const& path) {
   auto const text = path.u8string();
   return {text.begin(), text.end()};
 }
 
 /// The error for a failed operation on a file of this machine.
-[[nodiscard]] inline error local_file_error(std::string_view doing,
-                                            std::filesystem::path const& path,
-                                            std::error_code why) {
+template <class = void>
+[[nodiscard]] error local_file_error(std::string_view doing, std::filesystem::path const& path,
+                                     std::error_code why) {
   errc code = errc::io_error;
   if (why == std::errc::no_such_file_or_directory)
     code = errc::not_found;

@@ -13,7 +13,8 @@
 
 namespace hf::detail {
 
-[[noreturn]] inline void refuse_local_option(std::string const& field, std::string const& why) {
+template <class = void>
+[[noreturn]] void refuse_local_option(std::string const& field, std::string const& why) {
   throw error(errc::unsupported, "process_launcher cannot honour '" + field + "': " + why);
 }
 

@@ -47,14 +47,14 @@ void write_local_record(int directory, local_record const& record) {
 }
 
 /// Nothing when there is none (yet) or it is damaged.
-template <class Json = wire::json>
-[[nodiscard]] std::optional<local_record> read_local_record(int directory) {
+template <class Json = wire::json, class Record = local_record>
+[[nodiscard]] std::optional<Record> read_local_record(int directory) {
   auto const text = read_file_at(directory, local_record_name);
   if (!text)
     return std::nullopt;
   auto const j = Json::parse(*text, nullptr, false);
   try {
-    local_record record;
+    Record record;
     j.at("labels").get_to(record.labels);
     j.at("isolation").get_to(record.isolation);
     j.at("created_ms").get_to(record.created_ms);
@@ -69,11 +69,13 @@ template <class Json = wire::json>
 }
 
 /// Where the directory of a sandbox has a short second name, when its own is too long for a socket.
-[[nodiscard]] inline std::string local_alias_path(std::string const& id) {
+template <class = void>
+[[nodiscard]] std::string local_alias_path(std::string const& id) {
   return "/tmp/hf-sandbox-" + std::to_string(::geteuid()) + "/" + id;
 }
 
-inline void make_local_alias(std::string const& alias, std::string const& target) {
+template <class = void>
+void make_local_alias(std::string const& alias, std::string const& target) {
   for (int attempt = 0;; ++attempt) {
     (void)open_private_directory(alias.substr(0, alias.rfind('/')), true);
     if (::symlink(target.c_str(), alias.c_str()) == 0)
@@ -85,7 +87,8 @@ inline void make_local_alias(std::string const& alias, std::string const& target
 }
 
 /// Removes a second name, and the directory around it when it was the last.
-inline void remove_local_alias(std::string const& alias) noexcept {
+template <class = void>
+void remove_local_alias(std::string const& alias) noexcept {
   ::unlink(alias.c_str());
   ::rmdir(alias.substr(0, alias.rfind('/')).c_str());
 }

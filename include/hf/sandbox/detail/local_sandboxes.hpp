@@ -29,7 +29,7 @@ namespace hf::detail {
 
 /// The sandboxes below one state directory: finding them, describing them, ending them. Holds no
 /// state but the path; programs that share the directory see the same sandboxes.
-template <class Json = wire::json>
+template <class Json = wire::json, class Machine = instance>
 class local_sandboxes {
  public:
   /// `base` empty: the default state directory.
@@ -52,7 +52,7 @@ class local_sandboxes {
   }
 
   /// What is known of a sandbox that lives; nothing when it does not.
-  [[nodiscard]] std::optional<instance> find(std::string const& id) const {
+  [[nodiscard]] std::optional<Machine> find(std::string const& id) const {
     unique_fd const directory = open(id);
     if (!directory || try_lock_directory(directory.get()))
       return std::nullopt;
@@ -157,8 +157,8 @@ class local_sandboxes {
   }
 
  private:
-  [[nodiscard]] std::optional<instance> describe(std::string const& id, int directory) const {
-    instance machine;
+  [[nodiscard]] std::optional<Machine> describe(std::string const& id, int directory) const {
+    Machine machine;
     machine.id = id;
     auto const record = read_local_record<Json>(directory);
     auto token = read_file_at(directory, "token");

@@ -169,7 +169,7 @@ template <class Json>
 }
 
 /// Starts a confined agent up to the point where its socket can be connected to.
-template <class Json>
+template <class Json, class Hold = signal_hold>
 [[nodiscard]] local_beginning<Json> begin_local(local_sandboxes<Json> const& sandboxes,
                                                 process_launcher_options const& how,
                                                 launch_options const& what,
@@ -185,7 +185,7 @@ template <class Json>
   std::string const id = random_hex(12);
   std::string token = random_hex(32);
   std::string const state = sandboxes.path_of(id);
-  std::optional<signal_hold> hold(std::in_place);
+  std::optional<Hold> hold(std::in_place);
   local_undo<Json> undo(sandboxes, id);
   unique_fd const directory = sandboxes.make(id);
   lock_directory(directory.get(), state);

@@ -22,7 +22,8 @@
 namespace hf::detail {
 
 /// An error of a file operation on this machine, with the system's reason.
-[[nodiscard]] inline error local_error(std::string const& what, int number) {
+template <class = void>
+[[nodiscard]] error local_error(std::string const& what, int number) {
   errc const code = number == EACCES || number == EPERM    ? errc::permission_denied
                     : number == ENOSPC || number == EDQUOT ? errc::no_space
                     : number == EMFILE || number == ENFILE || number == EAGAIN || number == ENOMEM
@@ -72,13 +73,15 @@ template <class = void>
 
 /// Where the sandboxes of this user have their state: the user's own runtime directory, else
 /// `/tmp`, with `/hf-sandbox-<uid>`.
-[[nodiscard]] inline std::string default_state_directory() {
+template <class = void>
+[[nodiscard]] std::string default_state_directory() {
   auto const runtime = own_runtime_directory();
   return (runtime.empty() ? "/tmp" : runtime) + "/hf-sandbox-" + std::to_string(::geteuid());
 }
 
 /// Whether a text has the form of a local sandbox's id: 24 hexadecimal digits.
-[[nodiscard]] inline bool is_local_id(std::string_view id) noexcept {
+template <class = void>
+[[nodiscard]] bool is_local_id(std::string_view id) noexcept {
   return id.size() == 24 && id.find_first_not_of("0123456789abcdef") == std::string_view::npos;
 }
 
@@ -124,13 +127,15 @@ void write_file_at(int directory, std::string const& name, std::string_view cont
 
 /// Takes the lock that says that a sandbox lives; false when somebody has it. It is held by the
 /// sandbox's keeper, from before its start to its end, and ends with it however it ends.
-[[nodiscard]] inline bool try_lock_directory(int directory) noexcept {
+template <class = void>
+[[nodiscard]] bool try_lock_directory(int directory) noexcept {
   return ::flock(directory, LOCK_EX | LOCK_NB) == 0;
 }
 
 /// Takes it for a sandbox that is being made; waits for those who only look whether somebody has
 /// it.
-inline void lock_directory(int directory, std::string const& path) {
+template <class = void>
+void lock_directory(int directory, std::string const& path) {
   while (::flock(directory, LOCK_EX) != 0)
     if (errno != EINTR)
       throw local_error("cannot lock " + path, errno);

@@ -6,8 +6,9 @@
 namespace hf::detail {
 
 /// A request's TLS settings over those of the transport.
-[[nodiscard]] inline http::tls_settings merge_tls(http::tls_settings const& request,
-                                                  http::tls_settings const& own) {
+template <class = void>
+[[nodiscard]] http::tls_settings merge_tls(http::tls_settings const& request,
+                                           http::tls_settings const& own) {
   auto out = own;
   if (!request.ca_file.empty() || !request.ca_path.empty()) {
     out.ca_file = request.ca_file;

@@ -28,7 +28,8 @@ struct proxy_address {
 
 /// Splits "http://user:password@host:port"; without a scheme it is http, without a port 1080, as
 /// libcurl has it. Other schemes are `errc::unsupported`. An empty text gives no proxy.
-[[nodiscard]] inline proxy_address parse_proxy(std::string_view text) {
+template <class = void>
+[[nodiscard]] proxy_address parse_proxy(std::string_view text) {
   proxy_address out;
   if (text.empty())
     return out;

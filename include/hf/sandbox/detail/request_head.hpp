@@ -11,9 +11,10 @@ namespace hf::detail {
 
 /// The bytes of a request's head. `proxy_authorization` is for requests that go to a proxy whole;
 /// `absolute` puts the whole URL on the request line, as a proxy wants it.
-[[nodiscard]] inline std::string request_head(http::request const& rq, http::url const& target,
-                                              std::string const& user_agent, bool absolute,
-                                              std::string const& proxy_authorization) {
+template <class = void>
+[[nodiscard]] std::string request_head(http::request const& rq, http::url const& target,
+                                       std::string const& user_agent, bool absolute,
+                                       std::string const& proxy_authorization) {
   std::string out;
   out.reserve(256);
   out += rq.method;

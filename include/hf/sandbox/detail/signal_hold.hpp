@@ -6,7 +6,8 @@
 namespace hf::detail {
 
 /// The signals by which a terminal or a user ends a program.
-[[nodiscard]] inline sigset_t ending_signals() noexcept {
+template <class = void>
+[[nodiscard]] sigset_t ending_signals() noexcept {
   sigset_t signals;
   sigemptyset(&signals);
   for (int const number : {SIGINT, SIGTERM, SIGHUP, SIGQUIT})

@@ -49,7 +49,8 @@ namespace hf::detail {
 }
 
 /// The text with every byte that is not part of UTF-8 replaced by U+FFFD.
-[[nodiscard]] inline std::string utf8_lossy(std::string_view text) {
+template <class = void>
+[[nodiscard]] std::string utf8_lossy(std::string_view text) {
   std::string out;
   out.reserve(text.size());
   while (!text.empty()) {

@@ -25,7 +25,8 @@ template <class Json>
                                                 : std::string();
 }
 
-[[nodiscard]] inline phase phase_of(std::string_view status) noexcept {
+template <class = void>
+[[nodiscard]] phase phase_of(std::string_view status) noexcept {
   if (status == "created")
     return phase::starting;
   if (status == "running" || status == "paused" || status == "restarting")
@@ -65,7 +66,8 @@ template <class Json>
 }
 
 /// Whether a container is a sandbox at all.
-[[nodiscard]] inline bool is_sandbox(std::map<std::string, std::string> const& labels) {
+template <class = void>
+[[nodiscard]] bool is_sandbox(std::map<std::string, std::string> const& labels) {
   auto const it = labels.find("hf-sandbox");
   return it != labels.end() && it->second == "1";
 }
@@ -111,7 +113,8 @@ template <class Json>
 }
 
 /// The endpoint of an agent on TCP.
-[[nodiscard]] inline endpoint tcp_endpoint(std::string url, std::string token) {
+template <class = void>
+[[nodiscard]] endpoint tcp_endpoint(std::string url, std::string token) {
   endpoint out;
   out.url = std::move(url);
   out.headers.set(std::string(wire::token_header), std::move(token));
@@ -121,8 +124,8 @@ template <class Json>
 /// The endpoint of an agent whose socket is held open as `descriptor`. The host name is the
 /// container's own, so that no transport takes one container's connection for another's when a
 /// descriptor's number comes again.
-[[nodiscard]] inline endpoint socket_endpoint(std::string const& id, int descriptor,
-                                              std::string token) {
+template <class = void>
+[[nodiscard]] endpoint socket_endpoint(std::string const& id, int descriptor, std::string token) {
   endpoint out;
   out.url = "http://" + id.substr(0, 12) + ".localhost";
   out.unix_socket = "/proc/self/fd/" + std::to_string(descriptor);

@@ -32,17 +32,17 @@ struct api_version {
   [[nodiscard]] std::string text() const {
     return std::to_string(major) + "." + std::to_string(minor);
   }
-  /// Reads "1.41"; nothing for anything else.
-  [[nodiscard]] static std::optional<api_version> parse(std::string_view text) {
-    api_version out;
+  /// Reads "1.41" into `out`; false for anything else.
+  template <class = void>
+  [[nodiscard]] static bool parse(std::string_view text, api_version& out) {
     auto const* const end = text.data() + text.size();
     auto const first = std::from_chars(text.data(), end, out.major);
     if (first.ec != std::errc() || first.ptr == end || *first.ptr != '.')
-      return std::nullopt;
+      return false;
     auto const second = std::from_chars(first.ptr + 1, end, out.minor);
     if (second.ec != std::errc() || second.ptr != end)
-      return std::nullopt;
-    return out;
+      return false;
+    return true;
   }
 };
 
@@ -72,22 +72,22 @@ class engine {
   api_version version(http::transport_ref transport, engine_call const& limits = {}) {
     {
       std::lock_guard const lock(mutex_);
-      if (version_)
-        return *version_;
+      if (version_.major != 0)
+        return version_;
     }
     auto rq = make("GET", "/_ping", limits);
     auto const answer = exchange(transport, rq);
     if (answer.status >= 400)
       throw engine_answer_error("ask the Docker engine for its version", answer);
-    auto const offered = api_version::parse(answer.fields.get("Api-Version"));
-    if (!offered)
+    api_version offered;
+    if (!api_version::parse(answer.fields.get("Api-Version"), offered))
       throw error(errc::protocol_error,
                   "what listens at " + address_.name + " (" + address_.origin +
                       ") is no Docker engine: it names no API version",
                   {.where = hop::docker});
-    if (*offered < oldest_api)
+    if (offered < oldest_api)
       throw error(errc::unsupported,
-                  "the Docker engine at " + address_.name + " speaks API " + offered->text() +
+                  "the Docker engine at " + address_.name + " speaks API " + offered.text() +
                       " only, but " + oldest_api.text() + " is needed; update it",
                   {.where = hop::docker});
     auto const os = answer.fields.get("OSType");
@@ -96,7 +96,7 @@ class engine {
                   "the Docker engine at " + address_.name + " runs " + std::string(os) +
                       " containers; switch it to Linux containers",
                   {.where = hop::docker});
-    auto const chosen = (std::min)(*offered, newest_api);
+    auto const chosen = (std::min)(offered, newest_api);
     std::lock_guard const lock(mutex_);
     version_ = chosen;
     return chosen;
@@ -153,7 +153,7 @@ class engine {
  private:
   bool known() {
     std::lock_guard const lock(mutex_);
-    return version_.has_value();
+    return version_.major != 0;
   }
 
   http::request make(std::string method, std::string const& target,
@@ -172,7 +172,8 @@ class engine {
 
   engine_address address_;
   std::mutex mutex_;
-  std::optional<api_version> version_;
+  /// 0.0: not asked for yet.
+  api_version version_{0, 0};
 };
 
 /// The JSON of an answer; `errc::protocol_error` when it is none.

@@ -28,13 +28,15 @@ template <class Json = nlohmann::json>
   return text.empty() ? "HTTP status " + std::to_string(answer.status) : text;
 }
 
-[[nodiscard]] inline bool contains(std::string_view text, std::string_view part) noexcept {
+template <class = void>
+[[nodiscard]] bool contains(std::string_view text, std::string_view part) noexcept {
   return text.find(part) != std::string_view::npos;
 }
 
 /// Code and sentence for what an engine says when it fails, whichever call it was.
-[[nodiscard]] inline error engine_failure(std::string const& doing, std::string const& message,
-                                          errc otherwise, int status = 0) {
+template <class = void>
+[[nodiscard]] error engine_failure(std::string const& doing, std::string const& message,
+                                   errc otherwise, int status = 0) {
   error_details details;
   details.where = hop::docker;
   details.http_status = status;

@@ -26,7 +26,8 @@ struct image_name {
 };
 
 /// Splits "host:5000/name:tag" or "name@sha256:...": a colon behind the last slash begins the tag.
-[[nodiscard]] inline image_name parse_image_name(std::string_view text) {
+template <class = void>
+[[nodiscard]] image_name parse_image_name(std::string_view text) {
   auto const at = text.find('@');
   if (at != std::string_view::npos)
     return {std::string(text.substr(0, at)), std::string(text.substr(at + 1))};
@@ -100,13 +101,14 @@ class pull_progress {
   std::function<void(std::string const&)> report_;
   std::string buffer_;
   std::string failure_;
-  std::map<std::string, std::pair<std::uint64_t, std::uint64_t>> layers_;
+  std::map<typename Json::string_t, std::pair<std::uint64_t, std::uint64_t>> layers_;
   int reported_ = -1;
 };
 
 /// What a failed pull means, with the remedy.
-[[nodiscard]] inline launch_error pull_error(std::string const& image, std::string const& message,
-                                             int status = 0) {
+template <class = void>
+[[nodiscard]] launch_error pull_error(std::string const& image, std::string const& message,
+                                      int status = 0) {
   error_details details;
   details.where = hop::docker;
   details.http_status = status;

@@ -11,7 +11,8 @@ namespace hf::detail::docker {
 
 /// The text in an engine's multiplexed log: frames of a stream number, three zeros, the length in
 /// four bytes (big endian), and that many bytes. A log without frames is returned as it is.
-[[nodiscard]] inline std::string text_of_log_frames(std::string_view raw) {
+template <class = void>
+[[nodiscard]] std::string text_of_log_frames(std::string_view raw) {
   std::string out;
   auto rest = raw;
   while (!rest.empty()) {

@@ -215,7 +215,7 @@ class machines {
     }
     if (candidates.empty())
       return;
-    std::set<std::string> alive;
+    std::set<typename json::string_t> alive;
     for (auto const& entry : containers(transport, json{{"label", {"hf-sandbox=1"}}}, limits))
       alive.insert(text_at(entry, "/Labels/hf-sandbox-nonce"));
     for (auto const& path : candidates) {
@@ -319,7 +319,7 @@ class machines {
   std::atomic<bool> swept_{false};
   std::mutex mutex_;
   std::unique_ptr<docker::engine<json>> engine_;
-  std::map<std::string, std::shared_ptr<held_socket>> held_;
+  std::map<typename json::string_t, std::shared_ptr<held_socket>> held_;
 };
 
 }  // namespace hf::detail::docker

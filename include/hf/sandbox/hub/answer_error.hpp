@@ -18,7 +18,8 @@ namespace hf::hub {
 /// Seconds after which the Hub wants to be asked again: `Retry-After`, else, when the answer says
 /// that the window is used up (429), the `t=` of its `RateLimit` field (`"api";r=0;t=55`); negative
 /// when it did not say. The Hub sends that field with every answer, where it asks for nothing.
-[[nodiscard]] inline double retry_after_seconds(http::response const& answer) {
+template <class = void>
+[[nodiscard]] double retry_after_seconds(http::response const& answer) {
   double const after = detail::retry_after_seconds(answer.fields);
   if (after >= 0 || answer.status != 429)
     return after;
@@ -34,7 +35,8 @@ namespace hf::hub {
 }
 
 /// The Hub's id for a request, for support questions; empty when it sent none.
-[[nodiscard]] inline std::string request_id(http::headers const& fields) {
+template <class = void>
+[[nodiscard]] std::string request_id(http::headers const& fields) {
   for (char const* const name : {"X-Request-Id", "X-Amzn-Trace-Id", "X-Amz-Cf-Id"})
     if (auto const id = fields.get(name); !id.empty())
       return std::string(id);
@@ -73,7 +75,8 @@ template <class Json = nlohmann::json>
 }
 
 /// Replaces every occurrence of a secret; for texts that come from elsewhere and are shown.
-[[nodiscard]] inline std::string without_secret(std::string text, std::string_view secret) {
+template <class = void>
+[[nodiscard]] std::string without_secret(std::string text, std::string_view secret) {
   if (secret.size() < 4)
     return text;
   for (std::size_t at = 0; (at = text.find(secret, at)) != std::string::npos; at += 3)

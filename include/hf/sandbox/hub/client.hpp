@@ -41,8 +41,8 @@ struct api_call {
   std::string method = "GET";
   /// Path and query below the endpoint, or an absolute URL of the same origin.
   std::string target = {};
-  /// JSON body; nothing: none.
-  std::optional<nlohmann::json> body = {};
+  /// Text of a JSON body (`basic_client::json_text`); nothing: none.
+  std::optional<std::string> body = {};
   /// Doing it twice is harmless: transient failures are repeated.
   bool repeatable = true;
   /// Cancels the call (`errc::cancelled`).
@@ -101,7 +101,7 @@ class basic_client {
     rq.fields.add("Accept", "application/json");
     if (call.body) {
       rq.fields.add("Content-Type", "application/json");
-      rq.body = dump(call);
+      rq.body = *call.body;
     } else if (call.method == "POST" || call.method == "PUT") {
       rq.body = std::string();
     }
@@ -161,16 +161,16 @@ class basic_client {
     return json;
   }
 
- private:
-  template <class Call>
-  static std::string dump(Call const& call) {
+  /// A call's JSON body; `errc::invalid_argument` when a text is not UTF-8.
+  [[nodiscard]] static std::string json_text(std::string const& doing, Json const& body) {
     try {
-      return call.body->dump();
+      return body.dump();
     } catch (typename Json::exception const&) {
-      throw error(errc::invalid_argument, "cannot " + call.doing + ": a text is not UTF-8");
+      throw error(errc::invalid_argument, "cannot " + doing + ": a text is not UTF-8");
     }
   }
 
+ private:
   /// A token never travels in clear over a network.
   static void require_safe_scheme(std::string const& base) {
     auto const url = http::parse_url(base);

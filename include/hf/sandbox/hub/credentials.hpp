@@ -15,7 +15,8 @@ namespace hf::hub {
 
 namespace credentials_detail {
 
-[[nodiscard]] inline std::string trimmed(std::string_view text) {
+template <class = void>
+[[nodiscard]] std::string trimmed(std::string_view text) {
   constexpr std::string_view blanks = " \t\r\n\v\f";
   auto const begin = text.find_first_not_of(blanks);
   if (begin == std::string_view::npos)
@@ -24,7 +25,8 @@ namespace credentials_detail {
 }
 
 /// The token without blanks around it; nothing when none is left.
-[[nodiscard]] inline std::optional<std::string> cleaned(std::string_view text) {
+template <class = void>
+[[nodiscard]] std::optional<std::string> cleaned(std::string_view text) {
   auto token = trimmed(text);
   if (token.empty())
     return std::nullopt;
@@ -91,8 +93,8 @@ template <class = void>
 
 /// The Hub's base URL without a trailing slash: `explicit_url`, else `HF_ENDPOINT`, else
 /// "https://huggingface.co".
-[[nodiscard]] inline std::string endpoint_url(std::string_view explicit_url,
-                                              environment const& env) {
+template <class = void>
+[[nodiscard]] std::string endpoint_url(std::string_view explicit_url, environment const& env) {
   auto url = credentials_detail::trimmed(explicit_url);
   if (url.empty())
     url = credentials_detail::trimmed(value_of(env, "HF_ENDPOINT"));
@@ -104,7 +106,8 @@ template <class = void>
 }
 
 /// Whether `HF_HUB_OFFLINE` forbids every call to the Hub.
-[[nodiscard]] inline bool is_offline(environment const& env) {
+template <class = void>
+[[nodiscard]] bool is_offline(environment const& env) {
   return is_on(env, "HF_HUB_OFFLINE");
 }
 
@@ -112,7 +115,8 @@ template <class = void>
 inline constexpr std::string_view user_agent_product = "hf-sandbox-cpp/" HF_SANDBOX_VERSION_STRING;
 
 /// The `User-Agent` of API calls; `HF_HUB_USER_AGENT_ORIGIN` adds `origin/<value>`.
-[[nodiscard]] inline std::string user_agent(environment const& env) {
+template <class = void>
+[[nodiscard]] std::string user_agent(environment const& env) {
   std::string out(user_agent_product);
   out += "; lang/c++";
   std::string origin;

@@ -15,7 +15,8 @@ namespace hf::hub {
 using environment = std::function<std::optional<std::string>(std::string const& name)>;
 
 /// The environment of this process, read at every look-up.
-[[nodiscard]] inline environment process_environment() {
+template <class = void>
+[[nodiscard]] environment process_environment() {
   return [](std::string const& name) -> std::optional<std::string> {
     char const* const value = std::getenv(name.c_str());
     return value == nullptr ? std::nullopt : std::optional<std::string>(value);
@@ -23,13 +24,15 @@ using environment = std::function<std::optional<std::string>(std::string const& 
 }
 
 /// The variable's value; empty when it is not set.
-[[nodiscard]] inline std::string value_of(environment const& env, std::string const& name) {
+template <class = void>
+[[nodiscard]] std::string value_of(environment const& env, std::string const& name) {
   return env(name).value_or(std::string());
 }
 
 /// Whether a switch is on: `1`, `ON`, `YES` or `TRUE` in any case (as `huggingface_hub` reads
 /// them).
-[[nodiscard]] inline bool is_on(environment const& env, std::string const& name) {
+template <class = void>
+[[nodiscard]] bool is_on(environment const& env, std::string const& name) {
   auto const value = value_of(env, name);
   for (std::string_view const yes : {"1", "ON", "YES", "TRUE"})
     if (http::iequals(value, yes))

@@ -43,7 +43,8 @@ struct job_request {
 
 /// The Space's id when an image names one ("hf.co/spaces/a/b", "huggingface.co/spaces/a/b", either
 /// behind "https://"); nothing for an ordinary image.
-[[nodiscard]] inline std::optional<std::string> space_of_image(std::string_view image) {
+template <class = void>
+[[nodiscard]] std::optional<std::string> space_of_image(std::string_view image) {
   constexpr std::string_view scheme = "https://";
   if (image.substr(0, scheme.size()) == scheme)
     image.remove_prefix(scheme.size());
@@ -55,7 +56,8 @@ struct job_request {
 
 /// Refuses labels that the Hub would refuse: keys and values have 1 to 100 (values: 0 to 100)
 /// characters of `[A-Za-z0-9._-]`. Throws `errc::invalid_argument`.
-inline void check_labels(std::map<std::string, std::string> const& labels) {
+template <class = void>
+void check_labels(std::map<std::string, std::string> const& labels) {
   auto const fits = [](std::string_view text) {
     constexpr std::string_view plain =
         "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-";

@@ -19,7 +19,8 @@
 namespace hf::hub {
 
 /// Lines of a log as one text.
-[[nodiscard]] inline std::string joined(std::vector<std::string> const& lines) {
+template <class = void>
+[[nodiscard]] std::string joined(std::vector<std::string> const& lines) {
   std::string out;
   for (auto const& line : lines) {
     out += line;
@@ -101,7 +102,8 @@ bool log_line(Json const& event, std::string& line) {
   return line.substr(0, 17) != "===== Job started";
 }
 
-[[nodiscard]] inline bool broke_off(error const& failure) noexcept {
+template <class = void>
+[[nodiscard]] bool broke_off(error const& failure) noexcept {
   return failure.kind() == errc::connection_lost || failure.kind() == errc::request_timed_out;
 }
 
@@ -133,7 +135,7 @@ template <class Json>
   call.stop = limits.stop;
   call.deadline = limits.deadline;
   call.stall_timeout = quiet;
-  std::deque<std::string> out;
+  std::deque<typename Json::string_t> out;
   d::clock::time_point last;
   d::clock::time_point until;
   d::stream_reader<Json> reader;

@@ -42,6 +42,9 @@ struct call_limits {
 template <class Json>
 class basic_jobs {
  public:
+  /// What the Hub says of a job.
+  using job_type = job_info;
+
   /// Through this client of the Hub.
   explicit basic_jobs(basic_client<Json> through = basic_client<Json>())
       : client_(std::move(through)) {}
@@ -66,7 +69,7 @@ class basic_jobs {
                                job_request const& job, call_limits const& limits = {}) const {
     auto call = repeatable("start the job", "POST", jobs_path(name_space), limits);
     call.repeatable = false;
-    call.body = to_json<Json>(job);
+    call.body = basic_client<Json>::json_text(call.doing, to_json<Json>(job));
     return parse_job(client_.perform_json(through, call));
   }
 
@@ -149,7 +152,7 @@ class basic_jobs {
                       call_limits const& limits = {}) const {
     check_labels(labels);
     auto call = repeatable("label job " + id, "PUT", job_path(name_space, id) + "/labels", limits);
-    call.body = Json{{"labels", labels}};
+    call.body = basic_client<Json>::json_text(call.doing, Json{{"labels", labels}});
     return parse_job(client_.perform_json(through, call));
   }
 

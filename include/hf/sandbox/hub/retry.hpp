@@ -27,7 +27,8 @@ struct retry_policy {
 };
 
 /// Whether a failed call to the Hub is worth repeating, when repeating can do no harm.
-[[nodiscard]] inline bool is_transient(error const& e) noexcept {
+template <class = void>
+[[nodiscard]] bool is_transient(error const& e) noexcept {
   switch (e.kind()) {
     case errc::connect_failed:
     case errc::connection_lost:
@@ -43,9 +44,10 @@ struct retry_policy {
 }
 
 /// The pause before asking again: the usual one, or longer when the failure names a time.
-[[nodiscard]] inline std::chrono::milliseconds pause_after(error const& failure,
-                                                           std::chrono::milliseconds usual,
-                                                           retry_policy const& policy) {
+template <class = void>
+[[nodiscard]] std::chrono::milliseconds pause_after(error const& failure,
+                                                    std::chrono::milliseconds usual,
+                                                    retry_policy const& policy) {
   auto const asked = std::chrono::duration<double>(failure.details().retry_after_s);
   auto const most = std::chrono::duration<double>(policy.longest_asked);
   return (std::max)(usual,

@@ -22,8 +22,8 @@ inline constexpr char const* nonce_label = "hf-sandbox-nonce";
 inline constexpr char const* pool_label = "hf-sandbox-pool";
 
 /// The agent's token: recomputable from the job's nonce by whoever holds the Hugging Face token.
-[[nodiscard]] inline std::string agent_token(std::string const& hf_token,
-                                             std::string const& nonce) {
+template <class = void>
+[[nodiscard]] std::string agent_token(std::string const& hf_token, std::string const& nonce) {
   return detail::hmac_sha256_hex(hf_token, "hf-sandbox:" + nonce);
 }
 
@@ -64,7 +64,8 @@ template <class = void>
 }
 
 /// The part of a host name that the job's proxy host begins with: "<job id>--49983.".
-[[nodiscard]] inline std::string proxy_host_prefix(std::string const& job_id) {
+template <class = void>
+[[nodiscard]] std::string proxy_host_prefix(std::string const& job_id) {
   std::string out = job_id;
   for (char& c : out)
     if (c >= 'A' && c <= 'Z')

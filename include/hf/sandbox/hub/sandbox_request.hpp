@@ -36,7 +36,8 @@ inline constexpr std::array<std::string_view, 7> reserved_variables{
 
 namespace sandbox_request_detail {
 
-[[nodiscard]] inline bool is_reserved_variable(std::string_view name) noexcept {
+template <class = void>
+[[nodiscard]] bool is_reserved_variable(std::string_view name) noexcept {
   return std::find(reserved_variables.begin(), reserved_variables.end(), name) !=
          reserved_variables.end();
 }
@@ -54,9 +55,9 @@ Variables checked_variables(Variables variables, char const* field) {
   return variables;
 }
 
-template <class Volumes>
+template <class Volumes, class Text = std::string>
 void check_volumes(Volumes const& volumes) {
-  std::set<std::string> mounted;
+  std::set<Text> mounted;
   for (auto const& v : volumes) {
     if (v.type != "bucket" && v.type != "model" && v.type != "dataset" && v.type != "space")
       throw error(errc::unsupported, "volumes: HF Jobs cannot mount the type '" + v.type +

@@ -109,7 +109,8 @@ class job_starter {
 
   /// Looks for the job: for a while when the Hub may still be at it, else a few times, because a
   /// new job may not be listed at once.
-  std::optional<job_info> find(error const& failure, call_limits const& limits) {
+  std::optional<typename basic_jobs<Json>::job_type> find(error const& failure,
+                                                          call_limits const& limits) {
     auto const& policy = api_.hub_client().settings().retries;
     auto const until = clock::now() + (failure.http_status() > 0 ? policy.first * 2 : policy.late);
     detail::backoff pauses(policy.first, policy.first * 2);

@@ -24,7 +24,8 @@ namespace hf::hub {
 
 /// Whether anonymous usage events may be sent: not when `HF_HUB_DISABLE_TELEMETRY`, `DO_NOT_TRACK`,
 /// `DISABLE_TELEMETRY` or `HF_HUB_OFFLINE` is on.
-[[nodiscard]] inline bool telemetry_allowed(environment const& env) {
+template <class = void>
+[[nodiscard]] bool telemetry_allowed(environment const& env) {
   for (char const* const name :
        {"HF_HUB_DISABLE_TELEMETRY", "DO_NOT_TRACK", "DISABLE_TELEMETRY", "HF_HUB_OFFLINE"})
     if (is_on(env, name))
@@ -41,10 +42,9 @@ struct telemetry_event {
 };
 
 /// A sandbox was created. `session_id` is random and stands for nothing else.
-[[nodiscard]] inline telemetry_event create_event(std::string const& session_id,
-                                                  std::string const& flavor,
-                                                  std::chrono::seconds timeout,
-                                                  bool forward_hf_token) {
+template <class = void>
+[[nodiscard]] telemetry_event create_event(std::string const& session_id, std::string const& flavor,
+                                           std::chrono::seconds timeout, bool forward_hf_token) {
   // A flavor is a name of the Hub's; anything else that a caller may have written is not sent.
   bool const plain =
       flavor.size() <= 40 &&
@@ -56,9 +56,10 @@ struct telemetry_event {
 }
 
 /// A sandbox was ended. `reason` is "user", "destructor" or "atexit".
-[[nodiscard]] inline telemetry_event terminate_event(std::string const& session_id,
-                                                     std::chrono::seconds duration,
-                                                     std::string_view reason) {
+template <class = void>
+[[nodiscard]] telemetry_event terminate_event(std::string const& session_id,
+                                              std::chrono::seconds duration,
+                                              std::string_view reason) {
   return {"terminate", std::string(user_agent_product) + "; session_id/" + session_id +
                            "; duration_s/" + std::to_string(duration.count()) + "; reason/" +
                            std::string(reason)};

@@ -47,7 +47,8 @@ class docker_launcher {
   /// engine itself is gone.
   template <transport Transport>
   instance launch(Transport& transport, launch_options const& options) {
-    return detail::docker::launch(*machines_, http::transport_ref(transport), options);
+    return detail::docker::launch(*machines_of<Transport>(), http::transport_ref(transport),
+                                  options);
   }
 
   /// What the engine says of a sandbox, with the endpoint of its agent while it runs. Takes a whole
@@ -55,29 +56,35 @@ class docker_launcher {
   /// too.
   template <transport Transport>
   instance inspect(Transport& transport, std::string const& id) {
-    return machines_->inspect(http::transport_ref(transport), id);
+    return machines_of<Transport>()->inspect(http::transport_ref(transport), id);
   }
 
   /// The sandboxes of this engine that have not ended, whoever started them; without endpoints.
   template <transport Transport>
   std::vector<instance> list(Transport& transport, label_filter const& filter) {
-    return machines_->list(http::transport_ref(transport), filter);
+    return machines_of<Transport>()->list(http::transport_ref(transport), filter);
   }
 
   /// Kills and removes a container, its anonymous volumes, and its directory on this machine.
   /// Leaves containers alone that are no sandboxes (`errc::invalid_argument`).
   template <transport Transport>
   void stop(Transport& transport, std::string const& id) {
-    machines_->stop(http::transport_ref(transport), id);
+    machines_of<Transport>()->stop(http::transport_ref(transport), id);
   }
 
   /// The last 50 lines that the agent printed; what commands print is not among them.
   template <transport Transport>
   std::string logs(Transport& transport, std::string const& id) {
-    return machines_->logs(http::transport_ref(transport), id);
+    return machines_of<Transport>()->logs(http::transport_ref(transport), id);
   }
 
  private:
+  // Depends on the call's type, so that including this compiles nothing of what is behind it.
+  template <class>
+  [[nodiscard]] detail::docker::machines<>* machines_of() const noexcept {
+    return machines_.get();
+  }
+
   std::unique_ptr<detail::docker::machines<>> machines_;
 };
 

@@ -39,7 +39,7 @@ class hf_jobs_launcher {
   /// With these settings.
   template <std::same_as<hf_jobs_options> Options = hf_jobs_options>
   explicit hf_jobs_launcher(Options options = {})
-      : state_(std::make_unique<state>(std::move(options))) {}
+      : state_(std::make_unique<state<>>(std::move(options))) {}
 
   /// Starts a job whose agent answers. Throws `launch_error` (`launch_failed`, `start_timed_out`)
   /// with the job's last lines, `unauthenticated`, `permission_denied`, `quota_exceeded`,
@@ -56,11 +56,11 @@ class hf_jobs_launcher {
   template <transport T>
   instance inspect(T& through, std::string const& id) {
     auto const at = locate(through, id);
-    auto const job = state_->api.inspect(through, at.name_space, at.job);
+    auto const job = state_of<T>()->api.inspect(through, at.name_space, at.job);
     require_dedicated(job);
     auto out = describe(job, id);
     if (!job.ended())
-      out.endpoint = hub::agent_endpoint(job, state_->api.hub_client());
+      out.endpoint = hub::agent_endpoint(job, state_of<T>()->api.hub_client());
     return out;
   }
 
@@ -71,14 +71,15 @@ class hf_jobs_launcher {
     auto labels = filter;
     labels[hub::sandbox_label] = "1";
     labels.emplace(hub::mode_label, "dedicated");
-    auto const& own = state_->options.name_space;
+    auto const& own = state_of<T>()->options.name_space;
     auto const name_space = own.empty() ? default_namespace(through) : own;
     std::vector<instance> out;
-    for (auto const& job : state_->api.list(through, name_space, {"RUNNING", "SCHEDULING"}, labels))
+    for (auto const& job :
+         state_of<T>()->api.list(through, name_space, {"RUNNING", "SCHEDULING"}, labels))
       if (!job.label(hub::nonce_label).empty()) {
         auto machine = describe(job, own.empty() ? job.id : own + "/" + job.id);
         try {
-          machine.endpoint = hub::agent_endpoint(job, state_->api.hub_client());
+          machine.endpoint = hub::agent_endpoint(job, state_of<T>()->api.hub_client());
         } catch (error const& untrusted) {
           if (untrusted.kind() != errc::protocol_error)
             throw;
@@ -105,14 +106,14 @@ class hf_jobs_launcher {
   template <transport T>
   std::string logs(T& through, std::string const& id) {
     auto const at = locate(through, id);
-    return hub::joined(hub::log_tail(state_->api, through, at.name_space, at.job, 100));
+    return hub::joined(hub::log_tail(state_of<T>()->api, through, at.name_space, at.job, 100));
   }
   /// Hands on every line that the job printed and prints, until it ends or `on_line` returns false.
   template <transport T>
   void follow_logs(T& through, std::string const& id,
                    std::function<bool(std::string const&)> const& on_line, stop_token stop = {}) {
     auto const at = locate(through, id);
-    hub::follow_logs(state_->api, through, at.name_space, at.job, on_line,
+    hub::follow_logs(state_of<T>()->api, through, at.name_space, at.job, on_line,
                      {std::move(stop), std::nullopt});
   }
 
@@ -123,7 +124,7 @@ class hf_jobs_launcher {
                std::function<bool(hub::job_metrics const&)> const& on_sample,
                stop_token stop = {}) {
     auto const at = locate(through, id);
-    hub::follow_metrics(state_->api, through, at.name_space, at.job, on_sample,
+    hub::follow_metrics(state_of<T>()->api, through, at.name_space, at.job, on_sample,
                         {std::move(stop), std::nullopt});
   }
 
@@ -131,7 +132,7 @@ class hf_jobs_launcher {
   template <transport T>
   std::map<std::string, std::string> labels(T& through, std::string const& id) {
     auto const at = locate(through, id);
-    auto found = state_->api.inspect(through, at.name_space, at.job).labels;
+    auto found = state_of<T>()->api.inspect(through, at.name_space, at.job).labels;
     std::erase_if(found, [](auto const& label) { return is_reserved(label.first); });
     return found;
   }
@@ -146,16 +147,16 @@ class hf_jobs_launcher {
                     "labels: keys that begin with 'hf-sandbox' are reserved: " + key);
     hub::check_labels(replacement);
     auto const at = locate(through, id);
-    auto all = state_->api.inspect(through, at.name_space, at.job).labels;
+    auto all = state_of<T>()->api.inspect(through, at.name_space, at.job).labels;
     std::erase_if(all, [](auto const& label) { return !is_reserved(label.first); });
     all.insert(replacement.begin(), replacement.end());
-    state_->api.set_labels(through, at.name_space, at.job, all);
+    state_of<T>()->api.set_labels(through, at.name_space, at.job, all);
   }
 
   /// What jobs can run on (`launch_options::flavor`) and what it costs.
   template <transport T>
   std::vector<hub::hardware> hardware(T& through) {
-    return state_->api.list_hardware(through);
+    return state_of<T>()->api.list_hardware(through);
   }
 
   /// Whom the token belongs to; asked once per token.
@@ -172,40 +173,41 @@ class hf_jobs_launcher {
     clock::time_point started;
   };
 
+  template <class Options = hf_jobs_options, class Api = hub::jobs, class Text = std::string,
+            class Telemetry = hub::telemetry_sender<>>
   struct state {
-    template <class Options>
     explicit state(Options how)
         : options(std::move(how)),
           api(hub::client(
               {options.token, options.endpoint, options.retries, options.tls, options.env})) {}
 
-    hf_jobs_options options;
-    hub::jobs api;
+    Options options;
+    Api api;
     std::mutex mutex;
     /// By the token's digest; nothing while somebody is asking.
-    std::map<std::string, std::optional<hub::identity>> identities;
+    std::map<Text, std::optional<hub::identity>> identities;
     std::condition_variable identified;
     /// Of the sandboxes that were launched here, by job id.
-    std::map<std::string, session> sessions;
-    hub::telemetry_sender<> telemetry;
+    std::map<Text, session> sessions;
+    Telemetry telemetry;
   };
 
   [[nodiscard]] static bool is_reserved(std::string const& label) {
     return label.compare(0, 10, hub::sandbox_label) == 0;
   }
 
-  template <transport T>
-  [[nodiscard]] hub::identity identify(T& through, hub::call_limits const& limits = {}) {
-    state_->api.hub_client().require_online("find out whose token this is");
-    auto const key = detail::sha256_hex(state_->api.hub_client().token());
-    auto& all = state_->identities;
+  template <transport T, class Identity = hub::identity>
+  [[nodiscard]] Identity identify(T& through, hub::call_limits const& limits = {}) {
+    state_of<T>()->api.hub_client().require_online("find out whose token this is");
+    auto const key = detail::sha256_hex(state_of<T>()->api.hub_client().token());
+    auto& all = state_of<T>()->identities;
     {
       // Many sandboxes started at once ask the strictly limited route once.
-      std::unique_lock lock(state_->mutex);
+      std::unique_lock lock(state_of<T>()->mutex);
       for (auto it = all.find(key); it != all.end(); it = all.find(key)) {
         if (it->second)
           return *it->second;
-        state_->identified.wait_for(lock, std::chrono::milliseconds(50));
+        state_of<T>()->identified.wait_for(lock, std::chrono::milliseconds(50));
         if (limits.stop.stop_requested())
           throw error(errc::cancelled, "finding out whose token this is was cancelled");
         if (limits.deadline && clock::now() >= *limits.deadline)
@@ -214,17 +216,17 @@ class hf_jobs_launcher {
       }
       all[key] = std::nullopt;
     }
-    std::optional<hub::identity> found;
+    std::optional<Identity> found;
     auto const settle = [&] {
-      std::lock_guard const lock(state_->mutex);
+      std::lock_guard const lock(state_of<T>()->mutex);
       if (found)
         all[key] = found;
       else
         all.erase(key);
-      state_->identified.notify_all();
+      state_of<T>()->identified.notify_all();
     };
     try {
-      found = state_->api.who_am_i(through, limits);
+      found = state_of<T>()->api.who_am_i(through, limits);
     } catch (...) {
       settle();
       throw;
@@ -242,13 +244,14 @@ class hf_jobs_launcher {
   [[nodiscard]] hub::sandbox_id locate(T& through, std::string const& id) {
     auto at = hub::parse_sandbox_id(id);
     if (at.name_space.empty())
-      at.name_space = state_->options.name_space;
+      at.name_space = state_of<T>()->options.name_space;
     if (at.name_space.empty())
       at.name_space = default_namespace(through);
     return at;
   }
 
-  static void require_dedicated(hub::job_info const& job) {
+  template <class Job>
+  static void require_dedicated(Job const& job) {
     if (job.label(hub::sandbox_label) != "1" || job.label(hub::nonce_label).empty())
       throw error(errc::not_found, "job " + job.id + " is not a sandbox", {.where = hop::hub});
     if (job.label(hub::mode_label) == "pool")
@@ -269,8 +272,9 @@ class hf_jobs_launcher {
     return out;
   }
 
+  template <class T>
   [[nodiscard]] agent_source source() const {
-    auto const& o = state_->options;
+    auto const& o = state_of<T>()->options;
     if (o.agent)
       return *o.agent;
     auto url = hub::value_of(o.env, "HF_SANDBOX_AGENT_URL");
@@ -285,21 +289,22 @@ class hf_jobs_launcher {
 
   template <transport T>
   instance launch_job(T& through, launch_options const& options) {
-    auto const& hub = state_->api.hub_client();
+    auto const& hub = state_of<T>()->api.hub_client();
     auto const deadline = clock::now() + options.start_timeout;
     hub::call_limits const limits{options.stop, deadline};
     hub::check_launch_options(options);
-    auto const agent = source();
+    auto const agent = source<T>();
     hub.require_online("start a sandbox");
     auto const token = hub.token();
     auto request = hub::make_sandbox_request(options, agent, hub.endpoint(), token);
 
-    auto name_space = options.name_space.empty() ? state_->options.name_space : options.name_space;
+    auto name_space =
+        options.name_space.empty() ? state_of<T>()->options.name_space : options.name_space;
     bool const named = !name_space.empty();
     if (!named)
       name_space = detail::hf_jobs_start<nlohmann::json>::within_start_timeout(
           limits, [&] { return default_namespace(through, limits); });
-    detail::hf_jobs_start<nlohmann::json> start(state_->api, through, name_space, token,
+    detail::hf_jobs_start<nlohmann::json> start(state_of<T>()->api, through, name_space, token,
                                                 options.on_progress);
     auto ready =
         start.run(std::move(request), limits,
@@ -316,26 +321,27 @@ class hf_jobs_launcher {
     auto const at = locate(through, id);
     hub::call_limits limits;
     limits.deadline = clock::now() + std::chrono::seconds(60);
-    state_->api.cancel(through, at.name_space, at.job, limits);
+    state_of<T>()->api.cancel(through, at.name_space, at.job, limits);
     report_ended(through, at.job, reason);
   }
 
+  template <class T>
   [[nodiscard]] bool telemetry_on() const {
-    return state_->options.telemetry && hub::telemetry_allowed(state_->options.env);
+    return state_of<T>()->options.telemetry && hub::telemetry_allowed(state_of<T>()->options.env);
   }
 
   template <transport T>
   void report_created(T& through, std::string const& job, launch_options const& options) noexcept {
     try {
-      if (!telemetry_on())
+      if (!telemetry_on<T>())
         return;
       session const made{detail::random_hex(16), clock::now()};
       {
-        std::lock_guard const lock(state_->mutex);
-        state_->sessions[job] = made;
+        std::lock_guard const lock(state_of<T>()->mutex);
+        state_of<T>()->sessions[job] = made;
       }
-      state_->telemetry.send(
-          through, state_->api.hub_client().endpoint(), state_->options.tls,
+      state_of<T>()->telemetry.send(
+          through, state_of<T>()->api.hub_client().endpoint(), state_of<T>()->options.tls,
           hub::create_event(made.id, options.flavor.empty() ? hub::default_flavor : options.flavor,
                             options.timeout.value_or(hub::default_timeout),
                             options.forward_hf_token));
@@ -349,31 +355,38 @@ class hf_jobs_launcher {
     try {
       session ended;
       {
-        std::lock_guard const lock(state_->mutex);
-        auto const it = state_->sessions.find(job);
-        if (it == state_->sessions.end())
+        std::lock_guard const lock(state_of<T>()->mutex);
+        auto const it = state_of<T>()->sessions.find(job);
+        if (it == state_of<T>()->sessions.end())
           return;
         ended = std::move(it->second);
-        state_->sessions.erase(it);
+        state_of<T>()->sessions.erase(it);
       }
-      if (!telemetry_on())
+      if (!telemetry_on<T>())
         return;
       auto const lived =
           std::chrono::duration_cast<std::chrono::seconds>(clock::now() - ended.started);
-      state_->telemetry.send(through, state_->api.hub_client().endpoint(), state_->options.tls,
-                             hub::terminate_event(ended.id, lived,
-                                                  reason == end_reason::user         ? "user"
-                                                  : reason == end_reason::destructor ? "destructor"
-                                                                                     : "atexit"));
+      state_of<T>()->telemetry.send(
+          through, state_of<T>()->api.hub_client().endpoint(), state_of<T>()->options.tls,
+          hub::terminate_event(ended.id, lived,
+                               reason == end_reason::user         ? "user"
+                               : reason == end_reason::destructor ? "destructor"
+                                                                  : "atexit"));
       // Exit handlers are the last chance: the launcher itself may never be destroyed.
       if (reason == end_reason::atexit)
-        state_->telemetry.flush_at_exit();
+        state_of<T>()->telemetry.flush_at_exit();
     } catch (...) {
       // As above.
     }
   }
 
-  std::unique_ptr<state> state_;
+  // Depends on the call's type, so that including this compiles nothing of what is behind it.
+  template <class>
+  [[nodiscard]] state<>* state_of() const noexcept {
+    return state_.get();
+  }
+
+  std::unique_ptr<state<>> state_;
 };
 
 }  // namespace hf

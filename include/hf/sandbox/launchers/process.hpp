@@ -48,7 +48,8 @@ class process_launcher {
   template <transport T>
   instance launch(T& through, launch_options const& options) {
     auto const deadline = std::chrono::steady_clock::now() + options.start_timeout;
-    auto begun = detail::begin_local(core_->sandboxes, core_->options, options, deadline);
+    auto begun =
+        detail::begin_local(core_of<T>()->sandboxes, core_of<T>()->options, options, deadline);
     try {
       begun.machine.health = detail::wait_until_ready(
           through, *begun.machine.endpoint, deadline, options.stop,
@@ -63,14 +64,14 @@ class process_launcher {
         throw launch_error(e.kind(), e.what(), "ready", log);
       throw;
     }
-    core_->hold(begun.machine.id, begun.undo.keep());
+    core_of<T>()->hold(begun.machine.id, begun.undo.keep());
     return std::move(begun.machine);
   }
 
   /// The sandbox with this id; `errc::not_found` when there is none or it has ended.
   template <transport T>
   instance inspect(T&, std::string const& id) {
-    if (auto machine = core_->sandboxes.find(id))
+    if (auto machine = core_of<T>()->sandboxes.find(id))
       return std::move(*machine);
     throw error(errc::not_found, "there is no local sandbox " + id + " (or it has ended)");
   }
@@ -78,9 +79,9 @@ class process_launcher {
   /// The sandboxes that live and carry the labels.
   template <transport T>
   std::vector<instance> list(T&, label_filter const& filter) {
-    core_->sandboxes.remove_stale();
+    core_of<T>()->sandboxes.remove_stale();
     std::vector<instance> found;
-    for (auto& machine : core_->sandboxes.all()) {
+    for (auto& machine : core_of<T>()->sandboxes.all()) {
       bool wanted = true;
       for (auto const& [key, value] : filter) {
         auto const label = machine.labels.find(key);
@@ -95,14 +96,14 @@ class process_launcher {
   /// Ends a sandbox, returns when it is gone with everything it started and wrote.
   template <transport T>
   void stop(T&, std::string const& id) {
-    core_->drop(id);
-    core_->sandboxes.end(id);
+    core_of<T>()->drop(id);
+    core_of<T>()->sandboxes.end(id);
   }
 
   /// The last lines that the agent printed; empty when there are none or the sandbox has ended.
   template <transport T>
   std::string logs(T&, std::string const& id) {
-    auto const directory = core_->sandboxes.open(id);
+    auto const directory = core_of<T>()->sandboxes.open(id);
     return directory ? detail::read_file_at(directory.get(), "log").value_or("") : "";
   }
 
@@ -110,7 +111,7 @@ class process_launcher {
   /// `idle_timeout` and `timeout` end it then. `errc::not_found` for others.
   template <transport T>
   void release(T&, std::string const& id) {
-    core_->release(id);
+    core_of<T>()->release(id);
   }
 
  private:
@@ -122,7 +123,7 @@ class process_launcher {
     process_launcher_options const options;
     detail::local_sandboxes<Json> const sandboxes;
     std::mutex mutex;
-    std::map<std::string, detail::unique_fd> lifelines;
+    std::map<typename Json::string_t, detail::unique_fd> lifelines;
 
     void hold(std::string const& id, detail::unique_fd lifeline) {
       std::lock_guard const lock(mutex);
@@ -144,6 +145,12 @@ class process_launcher {
       lifelines.erase(found);
     }
   };
+
+  // Depends on the call's type, so that including this compiles nothing of what is behind it.
+  template <class>
+  [[nodiscard]] core<>* core_of() const noexcept {
+    return core_.get();
+  }
 
   std::shared_ptr<core<>> core_;
 };

@@ -34,35 +34,43 @@ class curl_transport {
   curl_transport() : curl_transport(transport_options{}) {}
   /// Throws `errc::internal` when libcurl cannot be initialised.
   template <std::same_as<transport_options> Options = transport_options>
-  explicit curl_transport(Options options) : state_(std::make_unique<state>(std::move(options))) {}
+  explicit curl_transport(Options options)
+      : state_(std::make_unique<state<>>(std::move(options))) {}
 
   /// Performs one request; see `hf::transport` for the rules and errors.
   template <std::same_as<http::request> Request = http::request>
   void send(Request const& rq, http::response_sink& sink) {
+    auto& mine = *state_of<Request>();
     auto const target = detail::validate_request(rq);
     detail::check_not_over(rq);
-    detail::curl_route const route(rq, target, state_->options);
-    auto lane = state_->pool.take(route.key(), rq.connection_group);
+    detail::curl_route const route(rq, target, mine.options);
+    auto lane = mine.pool.take(route.key(), rq.connection_group);
     try {
-      detail::curl_exchange(*lane, rq, target, route, state_->options, sink).run();
+      detail::curl_exchange(*lane, rq, target, route, mine.options, sink).run();
     } catch (...) {
-      state_->pool.give_back(std::move(lane));
+      mine.pool.give_back(std::move(lane));
       throw;
     }
-    state_->pool.give_back(std::move(lane));
+    mine.pool.give_back(std::move(lane));
   }
 
  private:
+  template <class Options = transport_options, class Pool = detail::curl_lane_pool<>>
   struct state {
-    template <class Options>
     explicit state(Options o) : options(std::move(o)), pool(options.max_idle_connections) {
       detail::curl_initialise();
     }
-    transport_options options;
-    detail::curl_lane_pool<> pool;
+    Options options;
+    Pool pool;
   };
 
-  std::unique_ptr<state> state_;
+  // Depends on the call's type, so that including this compiles nothing of what is behind it.
+  template <class>
+  [[nodiscard]] state<>* state_of() const noexcept {
+    return state_.get();
+  }
+
+  std::unique_ptr<state<>> state_;
 };
 
 static_assert(transport<curl_transport>);

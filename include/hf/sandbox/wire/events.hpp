@@ -125,14 +125,15 @@ template <class Json = json>
   return j;
 }
 
-template <class Json = json>
-[[nodiscard]] Json event_to_json(event const& any) {
+template <class Json = json, std::same_as<event> Event>
+[[nodiscard]] Json event_to_json(Event const& any) {
   return std::visit([](auto const& one) { return event_to_json<Json>(one); }, any);
 }
 
 namespace detail {
 
-[[noreturn]] inline void malformed_event(char const* what) {
+template <class = void>
+[[noreturn]] void malformed_event(char const* what) {
   throw error(errc::protocol_error, std::string("the agent's event stream is malformed: ") + what,
               {.where = hop::agent, .may_have_reached_peer = true});
 }
@@ -213,8 +214,8 @@ template <class Json>
 
 /// Reads one event. Nothing for an event of an unknown kind, which newer agents may send;
 /// `errc::protocol_error` for what is not an event.
-template <class Json>
-[[nodiscard]] std::optional<event> event_from_json(Json j) {
+template <class Json, class Event = event>
+[[nodiscard]] std::optional<Event> event_from_json(Json j) {
   if (!j.is_object())
     detail::malformed_event("a line is not a JSON object");
   auto const kind = j.find("event");
@@ -222,20 +223,20 @@ template <class Json>
     detail::malformed_event("a line has no event");
   auto const& name = kind->template get_ref<std::string const&>();
   if (name == "stdout")
-    return event(detail::output_from_json(j, output_stream::out));
+    return Event(detail::output_from_json(j, output_stream::out));
   if (name == "stderr")
-    return event(detail::output_from_json(j, output_stream::err));
+    return Event(detail::output_from_json(j, output_stream::err));
   if (name == "ping")
-    return event(ping_event{});
+    return Event(ping_event{});
   if (name == "start") {
     start_event start;
     start.pid = detail::event_integer(j, "pid").value_or(0);
     if (auto const it = j.find("id"); it != j.end() && it->is_string())
       start.id = it->template get<std::string>();
-    return event(std::move(start));
+    return Event(std::move(start));
   }
   if (name == "exit")
-    return event(exit_from_json(j));
+    return Event(exit_from_json(j));
   return std::nullopt;
 }
 

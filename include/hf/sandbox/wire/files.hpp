@@ -56,7 +56,8 @@ struct write_result {
 
 namespace detail {
 
-[[noreturn]] inline void bad_file_answer(char const* what) {
+template <class = void>
+[[noreturn]] void bad_file_answer(char const* what) {
   throw error(errc::protocol_error, std::string("the agent's file answer ") + what,
               {.where = hop::agent, .may_have_reached_peer = true});
 }
@@ -86,7 +87,8 @@ std::optional<std::string> take_bytes(Json const& j, std::string const& name) {
   return std::nullopt;
 }
 
-inline std::string octal(std::uint32_t mode) {
+template <class = void>
+std::string octal(std::uint32_t mode) {
   std::string text;
   do {
     text.insert(text.begin(), static_cast<char>('0' + (mode & 7)));
@@ -95,7 +97,8 @@ inline std::string octal(std::uint32_t mode) {
   return text;
 }
 
-inline std::uint32_t parse_octal(std::string_view text) {
+template <class = void>
+std::uint32_t parse_octal(std::string_view text) {
   std::uint32_t mode = 0;
   for (char const c : text) {
     if (c < '0' || c > '7' || mode > 07777)

@@ -145,24 +145,6 @@ template <class Json = json>
   return {{"signal", request.signal}, {"scope", request.scope}};
 }
 
-/// Reads a signal request strictly (`errc::invalid_argument`).
-template <class Json = json>
-[[nodiscard]] signal_request parse_signal_request(std::string_view body) {
-  auto j = detail::parse_body<Json>(body);
-  if (!j.is_object())
-    detail::refuse("missing 'signal' (integer from 1 to 64)");
-  detail::member_reader members(j);
-  signal_request request;
-  auto const number = members.integer("signal", 1, 64);
-  if (!number)
-    detail::refuse("missing 'signal' (integer from 1 to 64)");
-  request.signal = static_cast<int>(*number);
-  request.scope = members.text("scope").value_or("process");
-  if (request.scope != "process" && request.scope != "group" && request.scope != "tree")
-    detail::refuse("'scope' must be process, group or tree");
-  return request;
-}
-
 }  // namespace hf::wire
 
 #endif

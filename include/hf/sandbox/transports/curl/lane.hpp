@@ -21,7 +21,8 @@ namespace hf::detail {
 static_assert(LIBCURL_VERSION_NUM >= 0x075000, "curl_transport needs libcurl 7.80 or later");
 
 /// Initialises libcurl once for the process; never undone, because others may use it as well.
-inline void curl_initialise() {
+template <class = void>
+void curl_initialise() {
   static CURLcode const result = curl_global_init(CURL_GLOBAL_DEFAULT);
   if (result != CURLE_OK)
     throw error(errc::internal,
