@@ -1,4 +1,5 @@
 #include <hf/sandbox/wire/events.hpp>
+#include <hf/sandbox/wire/parse_requests.hpp>
 #include <hf/sandbox/wire/processes.hpp>
 
 #include <catch2/catch_test_macros.hpp>
