@@ -775,8 +775,6 @@ class any_launcher {
   std::unique_ptr<base> held_;
 };
 
-static_assert(launcher<any_launcher, any_transport>);
-
 }  // namespace hf
 
 #endif
@@ -1323,10 +1321,11 @@ template <class = void>
 #define HF_SANDBOX_DETAIL_BACKOFF_HPP
 #include <random>
 namespace hf::detail {
-class backoff {
+template <class = void>
+class basic_backoff {
  public:
   using milliseconds = std::chrono::milliseconds;
-  backoff(milliseconds first, milliseconds longest) : next_(first), longest_(longest) {}
+  basic_backoff(milliseconds first, milliseconds longest) : next_(first), longest_(longest) {}
   template <class = void>
   [[nodiscard]] milliseconds next() {
     auto const step = next_;
@@ -1339,6 +1338,7 @@ class backoff {
   milliseconds next_;
   milliseconds longest_;
 };
+using backoff = basic_backoff<>;
 }  // namespace hf::detail
 #endif
 
@@ -1583,12 +1583,13 @@ agent_health wait_until_ready(
 #ifndef HF_SANDBOX_DETAIL_RETRY_PAUSES_HPP
 #define HF_SANDBOX_DETAIL_RETRY_PAUSES_HPP
 namespace hf::detail {
-class retry_pauses {
+template <class = void>
+class basic_retry_pauses {
  public:
   using clock = std::chrono::steady_clock;
   static constexpr double longest_asked = 60;
-  retry_pauses(std::chrono::milliseconds first, std::chrono::milliseconds longest,
-               std::optional<clock::time_point> deadline, stop_token stop)
+  basic_retry_pauses(std::chrono::milliseconds first, std::chrono::milliseconds longest,
+                     std::optional<clock::time_point> deadline, stop_token stop)
       : first_(first),
         longest_(longest),
         pauses_(first, longest),
@@ -1614,6 +1615,7 @@ class retry_pauses {
   std::optional<clock::time_point> deadline_;
   stop_token stop_;
 };
+using retry_pauses = basic_retry_pauses<>;
 }  // namespace hf::detail
 #endif
 
@@ -2081,10 +2083,11 @@ class run_interrupted : public error {
 namespace hf::detail {
 inline constexpr std::string_view base64_alphabet =
     "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-struct base64_tables {
+template <class = void>
+struct basic_base64_tables {
   char pairs[4096][2];
   std::uint32_t values[4][256];
-  base64_tables() noexcept {
+  basic_base64_tables() noexcept {
     for (std::size_t i = 0; i < 4096; ++i) {
       pairs[i][0] = base64_alphabet[i >> 6];
       pairs[i][1] = base64_alphabet[i & 63];
@@ -2097,6 +2100,7 @@ struct base64_tables {
         values[place][static_cast<unsigned char>(base64_alphabet[i])] = i << (18 - 6 * place);
   }
 };
+using base64_tables = basic_base64_tables<>;
 template <class = void>
 [[nodiscard]] base64_tables const& base64_table() noexcept {
   static base64_tables const tables;
@@ -2641,9 +2645,10 @@ template <class = void>
       return false;
   }
 }
-class resend_guard {
+template <class = void>
+class basic_resend_guard {
  public:
-  explicit resend_guard(std::string instance) : instance_(std::move(instance)) {}
+  explicit basic_resend_guard(std::string instance) : instance_(std::move(instance)) {}
   void taken_by(std::string_view instance) { instance_ = std::string(instance); }
   void address(http::request& rq) const {
     if (arrived_)
@@ -2662,6 +2667,7 @@ class resend_guard {
   std::string instance_;
   bool arrived_ = false;
 };
+using resend_guard = basic_resend_guard<>;
 template <transport Transport>
 wire::run_status find_run(agent_client<Transport>& agent, run_handle& handle,
                           call_options const& options) {
@@ -2690,11 +2696,12 @@ wire::run_status find_run(agent_client<Transport>& agent, run_handle& handle,
 #include <atomic>
 namespace hf::detail {
 #if defined(__cpp_lib_jthread)
-class linked_stop {
+template <class = void>
+class basic_linked_stop {
  public:
-  explicit linked_stop(stop_token const& outer) : link_(outer, requester{&source_}) {}
-  linked_stop(linked_stop const&) = delete;
-  linked_stop& operator=(linked_stop const&) = delete;
+  explicit basic_linked_stop(stop_token const& outer) : link_(outer, requester{&source_}) {}
+  basic_linked_stop(basic_linked_stop const&) = delete;
+  basic_linked_stop& operator=(basic_linked_stop const&) = delete;
   [[nodiscard]] stop_token token() const { return source_.get_token(); }
   [[nodiscard]] bool requested() const { return source_.stop_requested(); }
   void request() { source_.request_stop(); }
@@ -2706,6 +2713,7 @@ class linked_stop {
   std::stop_source source_;
   std::stop_callback<requester> link_;
 };
+using linked_stop = basic_linked_stop<>;
 #else
 class linked_stop {
  public:
@@ -3021,7 +3029,8 @@ template <class = void>
 #ifndef HF_SANDBOX_AGENT_EVENT_STREAM_HPP
 #define HF_SANDBOX_AGENT_EVENT_STREAM_HPP
 namespace hf::detail {
-class event_stream {
+template <class = void>
+class basic_event_stream {
  public:
   static constexpr std::size_t max_line = 16u << 20;
   template <class OnEvent, class Json = wire::json, class Event = wire::event>
@@ -3059,6 +3068,7 @@ class event_stream {
  private:
   std::string partial_;
 };
+using event_stream = basic_event_stream<>;
 }  // namespace hf::detail
 #endif
 
@@ -4137,10 +4147,11 @@ template <class = void>
 #ifndef HF_SANDBOX_AGENT_FILE_CALLS_HPP
 #define HF_SANDBOX_AGENT_FILE_CALLS_HPP
 namespace hf::detail {
-class file_target_text {
+template <class = void>
+class basic_file_target_text {
  public:
-  explicit file_target_text(std::string_view route) : text_(route) {}
-  file_target_text& add(std::string_view name, std::string_view value) {
+  explicit basic_file_target_text(std::string_view route) : text_(route) {}
+  basic_file_target_text& add(std::string_view name, std::string_view value) {
     text_ += text_.find('?') == std::string::npos ? '?' : '&';
     text_ += name;
     text_ += '=';
@@ -4151,6 +4162,7 @@ class file_target_text {
  private:
   std::string text_;
 };
+using file_target_text = basic_file_target_text<>;
 template <class = void>
 void validate_remote_path(std::string_view doing, std::string const& path) {
   if (path.empty())
@@ -4243,9 +4255,10 @@ template <class = void>
 #include <unistd.h>
 #endif
 namespace hf::detail {
-class local_file {
+template <class = void>
+class basic_local_file {
  public:
-  [[nodiscard]] static local_file open(std::filesystem::path const& path) {
+  [[nodiscard]] static basic_local_file open(std::filesystem::path const& path) {
     std::error_code why;
     auto const status = std::filesystem::status(path, why);
     if (why || status.type() == std::filesystem::file_type::not_found)
@@ -4256,18 +4269,18 @@ class local_file {
     if (status.type() != std::filesystem::file_type::regular)
       throw error(errc::not_regular,
                   "open '" + shown_path(path) + "' on this machine: not a regular file");
-    return local_file(path, false);
+    return basic_local_file(path, false);
   }
-  [[nodiscard]] static local_file create(std::filesystem::path const& path) {
-    return local_file(path, true);
+  [[nodiscard]] static basic_local_file create(std::filesystem::path const& path) {
+    return basic_local_file(path, true);
   }
 #if defined(__unix__) || defined(__APPLE__)
-  local_file(local_file&& other) noexcept
+  basic_local_file(basic_local_file&& other) noexcept
       : path_(std::move(other.path_)),
         fd_(std::exchange(other.fd_, -1)),
         final_mode_(other.final_mode_) {}
-  local_file& operator=(local_file&&) = delete;
-  ~local_file() {
+  basic_local_file& operator=(basic_local_file&&) = delete;
+  ~basic_local_file() {
     if (fd_ >= 0)
       ::close(fd_);
   }
@@ -4310,7 +4323,7 @@ class local_file {
       fail("write");
   }
  private:
-  local_file(std::filesystem::path path, bool create) : path_(std::move(path)) {
+  basic_local_file(std::filesystem::path path, bool create) : path_(std::move(path)) {
     int const flags =
         create ? O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC : O_RDONLY | O_CLOEXEC;
     fd_ = ::open(path_.c_str(), flags, 0666);
@@ -4336,9 +4349,9 @@ class local_file {
   int fd_ = -1;
   mode_t final_mode_ = 0;
 #else
-  local_file(local_file&&) noexcept = default;
-  local_file& operator=(local_file&&) = delete;
-  ~local_file() = default;
+  basic_local_file(basic_local_file&&) noexcept = default;
+  basic_local_file& operator=(basic_local_file&&) = delete;
+  ~basic_local_file() = default;
   [[nodiscard]] std::uint64_t size() const {
     std::error_code why;
     auto const bytes = std::filesystem::file_size(path_, why);
@@ -4374,7 +4387,7 @@ class local_file {
     std::fstream stream;
     std::mutex mutex;
   };
-  local_file(std::filesystem::path path, bool create)
+  basic_local_file(std::filesystem::path path, bool create)
       : path_(std::move(path)), shared_(std::make_unique<stream_and_lock>()) {
     auto const mode = std::ios::binary | std::ios::in;
     if (create && std::filesystem::exists(path_))
@@ -4388,15 +4401,17 @@ class local_file {
   std::unique_ptr<stream_and_lock> shared_;
 #endif
 };
-class partial_file {
+using local_file = basic_local_file<>;
+template <class = void>
+class basic_partial_file {
  public:
-  partial_file(std::filesystem::path target, std::string const& random)
+  basic_partial_file(std::filesystem::path target, std::string const& random)
       : target_(std::move(target)),
         hidden_(target_.parent_path() / hidden_name(target_, random)),
         file_(local_file::create(hidden_)) {}
-  partial_file(partial_file const&) = delete;
-  partial_file& operator=(partial_file const&) = delete;
-  ~partial_file() {
+  basic_partial_file(basic_partial_file const&) = delete;
+  basic_partial_file& operator=(basic_partial_file const&) = delete;
+  ~basic_partial_file() {
     if (committed_)
       return;
     std::error_code ignored;
@@ -4424,6 +4439,7 @@ class partial_file {
   local_file file_;
   bool committed_ = false;
 };
+using partial_file = basic_partial_file<>;
 }  // namespace hf::detail
 #endif
 
@@ -4438,9 +4454,10 @@ class byte_target {
   virtual void expect(std::uint64_t total) = 0;
   virtual void write_at(std::uint64_t offset, std::span<std::byte const> data) = 0;
 };
-class memory_target final : public byte_target {
+template <class = void>
+class basic_memory_target final : public byte_target {
  public:
-  explicit memory_target(std::uint64_t limit) : limit_(limit) {}
+  explicit basic_memory_target(std::uint64_t limit) : limit_(limit) {}
   void expect(std::uint64_t total) override {
     check(total);
     bytes_.resize(static_cast<std::size_t>(total));
@@ -4463,9 +4480,11 @@ class memory_target final : public byte_target {
   std::uint64_t limit_;
   std::string bytes_;
 };
-class file_target final : public byte_target {
+using memory_target = basic_memory_target<>;
+template <class = void>
+class basic_file_target final : public byte_target {
  public:
-  explicit file_target(local_file& file) : file_(file) {}
+  explicit basic_file_target(local_file& file) : file_(file) {}
   void expect(std::uint64_t) override {}
   void write_at(std::uint64_t offset, std::span<std::byte const> data) override {
     file_.write_at(offset, data);
@@ -4473,15 +4492,17 @@ class file_target final : public byte_target {
  private:
   local_file& file_;
 };
+using file_target = basic_file_target<>;
 class byte_source {
  public:
   virtual ~byte_source() = default;
   [[nodiscard]] virtual std::uint64_t size() const = 0;
   virtual void read_at(std::uint64_t offset, std::span<std::byte> buffer) = 0;
 };
-class memory_source final : public byte_source {
+template <class = void>
+class basic_memory_source final : public byte_source {
  public:
-  explicit memory_source(std::string_view bytes) : bytes_(bytes) {}
+  explicit basic_memory_source(std::string_view bytes) : bytes_(bytes) {}
   [[nodiscard]] std::uint64_t size() const override { return bytes_.size(); }
   void read_at(std::uint64_t offset, std::span<std::byte> buffer) override {
     std::memcpy(buffer.data(), bytes_.data() + offset, buffer.size());
@@ -4489,9 +4510,11 @@ class memory_source final : public byte_source {
  private:
   std::string_view bytes_;
 };
-class file_source final : public byte_source {
+using memory_source = basic_memory_source<>;
+template <class = void>
+class basic_file_source final : public byte_source {
  public:
-  explicit file_source(local_file& file) : file_(file), size_(file.size()) {}
+  explicit basic_file_source(local_file& file) : file_(file), size_(file.size()) {}
   [[nodiscard]] std::uint64_t size() const override { return size_; }
   void read_at(std::uint64_t offset, std::span<std::byte> buffer) override {
     if (file_.read_at(offset, buffer) != buffer.size())
@@ -4501,10 +4524,12 @@ class file_source final : public byte_source {
   local_file& file_;
   std::uint64_t size_;
 };
-class range_body final : public http::body_reader {
+using file_source = basic_file_source<>;
+template <class = void>
+class basic_range_body final : public http::body_reader {
  public:
   using report = std::function<void(std::uint64_t more)>;
-  range_body(byte_source& source, std::uint64_t begin, std::uint64_t size, report on_bytes)
+  basic_range_body(byte_source& source, std::uint64_t begin, std::uint64_t size, report on_bytes)
       : source_(source), begin_(begin), size_(size), on_bytes_(std::move(on_bytes)) {}
   [[nodiscard]] std::uint64_t size() const override { return size_; }
   std::size_t read(std::span<std::byte> buffer) override {
@@ -4530,6 +4555,7 @@ class range_body final : public http::body_reader {
   std::uint64_t furthest_ = 0;
   report on_bytes_;
 };
+using range_body = basic_range_body<>;
 }  // namespace hf::detail
 #endif
 
@@ -8896,7 +8922,8 @@ class connection_pool {
 #ifndef HF_SANDBOX_DETAIL_HEAD_PARSER_HPP
 #define HF_SANDBOX_DETAIL_HEAD_PARSER_HPP
 namespace hf::detail {
-class head_parser {
+template <class = void>
+class basic_head_parser {
  public:
   enum class outcome { more, done, malformed, too_large };
   template <class = void>
@@ -8964,6 +8991,7 @@ class head_parser {
   std::size_t bytes_ = 0;
   bool begun_ = false;
 };
+using head_parser = basic_head_parser<>;
 template <class = void>
 [[nodiscard]] std::optional<std::uint64_t> announced_length(http::response_head const& head,
                                                             bool head_request) {
@@ -9001,19 +9029,20 @@ template <class = void>
 #define HF_SANDBOX_DETAIL_UNIQUE_FD_HPP
 #include <unistd.h>
 namespace hf::detail {
-class unique_fd {
+template <class = void>
+class basic_unique_fd {
  public:
-  unique_fd() = default;
-  explicit unique_fd(int fd) noexcept : fd_(fd) {}
-  unique_fd(unique_fd&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
-  unique_fd& operator=(unique_fd&& other) noexcept {
+  basic_unique_fd() = default;
+  explicit basic_unique_fd(int fd) noexcept : fd_(fd) {}
+  basic_unique_fd(basic_unique_fd&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+  basic_unique_fd& operator=(basic_unique_fd&& other) noexcept {
     if (this != &other)
       reset(std::exchange(other.fd_, -1));
     return *this;
   }
-  unique_fd(unique_fd const&) = delete;
-  unique_fd& operator=(unique_fd const&) = delete;
-  ~unique_fd() { reset(); }
+  basic_unique_fd(basic_unique_fd const&) = delete;
+  basic_unique_fd& operator=(basic_unique_fd const&) = delete;
+  ~basic_unique_fd() { reset(); }
   [[nodiscard]] int get() const noexcept { return fd_; }
   [[nodiscard]] explicit operator bool() const noexcept { return fd_ >= 0; }
   void reset(int fd = -1) noexcept {
@@ -9024,6 +9053,7 @@ class unique_fd {
  private:
   int fd_ = -1;
 };
+using unique_fd = basic_unique_fd<>;
 }  // namespace hf::detail
 #endif
 
@@ -9267,10 +9297,11 @@ template <class = void>
 #ifndef HF_SANDBOX_DETAIL_REQUEST_CLOCK_HPP
 #define HF_SANDBOX_DETAIL_REQUEST_CLOCK_HPP
 namespace hf::detail {
-class request_clock {
+template <class = void>
+class basic_request_clock {
  public:
   using clock = std::chrono::steady_clock;
-  explicit request_clock(http::request const& rq) : rq_(&rq), last_(clock::now()) {}
+  explicit basic_request_clock(http::request const& rq) : rq_(&rq), last_(clock::now()) {}
   void connected() {
     connected_ = true;
     moved();
@@ -9309,6 +9340,7 @@ class request_clock {
   clock::time_point last_;
   bool connected_ = false;
 };
+using request_clock = basic_request_clock<>;
 }  // namespace hf::detail
 #endif
 
@@ -10116,16 +10148,17 @@ template <class = void>
 #define HF_SANDBOX_DOCKER_ENGINE_HPP
 #include <compare>
 namespace hf::detail::docker {
-struct api_version {
+template <class = void>
+struct basic_api_version {
   int major = 1;
   int minor = 0;
-  friend bool operator==(api_version const&, api_version const&) = default;
-  friend auto operator<=>(api_version const&, api_version const&) = default;
+  friend bool operator==(basic_api_version const&, basic_api_version const&) = default;
+  friend auto operator<=>(basic_api_version const&, basic_api_version const&) = default;
   [[nodiscard]] std::string text() const {
     return std::to_string(major) + "." + std::to_string(minor);
   }
   template <class = void>
-  [[nodiscard]] static bool parse(std::string_view text, api_version& out) {
+  [[nodiscard]] static bool parse(std::string_view text, basic_api_version& out) {
     auto const* const end = text.data() + text.size();
     auto const first = std::from_chars(text.data(), end, out.major);
     if (first.ec != std::errc() || first.ptr == end || *first.ptr != '.')
@@ -10136,6 +10169,7 @@ struct api_version {
     return true;
   }
 };
+using api_version = basic_api_version<>;
 inline constexpr api_version oldest_api{1, 25};
 inline constexpr api_version newest_api{1, 47};
 struct engine_call {
@@ -10439,18 +10473,19 @@ template <class = void>
     return std::filesystem::path(runtime) / "hf-sandbox-docker";
   return "/tmp/hf-sandbox-docker-" + std::to_string(::geteuid());
 }
-class socket_directory {
+template <class = void>
+class basic_socket_directory {
  public:
-  socket_directory() = default;
-  [[nodiscard]] static socket_directory make(std::filesystem::path const& base,
-                                             std::string const& name) {
+  basic_socket_directory() = default;
+  [[nodiscard]] static basic_socket_directory make(std::filesystem::path const& base,
+                                                   std::string const& name) {
     if (::mkdir(base.c_str(), 0700) != 0 && errno != EEXIST)
       fail("make", base);
     struct stat info {};
     if (::lstat(base.c_str(), &info) != 0 || !S_ISDIR(info.st_mode) || info.st_uid != ::geteuid() ||
         (info.st_mode & 077) != 0)
       throw error(errc::io_error, base.string() + " must be a directory of this user alone (0700)");
-    socket_directory out;
+    basic_socket_directory out;
     out.path_ = base / name;
     if (::mkdir(out.path_.c_str(), 0700) != 0)
       fail("make", out.path_);
@@ -10467,8 +10502,8 @@ class socket_directory {
     out.hold();
     return out;
   }
-  [[nodiscard]] static socket_directory of_mount(std::filesystem::path const& source) {
-    socket_directory out;
+  [[nodiscard]] static basic_socket_directory of_mount(std::filesystem::path const& source) {
+    basic_socket_directory out;
     out.path_ = source.parent_path();
     out.hold();
     return out;
@@ -10541,6 +10576,7 @@ class socket_directory {
   unique_fd directory_;
   unique_fd launching_;
 };
+using socket_directory = basic_socket_directory<>;
 }  // namespace hf::detail::docker
 #endif
 
@@ -10794,7 +10830,8 @@ class machines {
 #ifndef HF_SANDBOX_DOCKER_TAR_HPP
 #define HF_SANDBOX_DOCKER_TAR_HPP
 namespace hf::detail::docker {
-class tar_writer {
+template <class = void>
+class basic_tar_writer {
  public:
   void directory(std::string_view name, unsigned mode) {
     header(std::string(name) + "/", mode, 0, '5');
@@ -10837,6 +10874,7 @@ class tar_writer {
   }
   std::string out_;
 };
+using tar_writer = basic_tar_writer<>;
 }  // namespace hf::detail::docker
 #endif
 
@@ -11787,18 +11825,20 @@ template <class = void>
     sigaddset(&signals, number);
   return signals;
 }
-class signal_hold {
+template <class = void>
+class basic_signal_hold {
  public:
-  signal_hold() noexcept {
+  basic_signal_hold() noexcept {
     sigset_t const held = ending_signals();
     ::pthread_sigmask(SIG_BLOCK, &held, &before_);
   }
-  signal_hold(signal_hold const&) = delete;
-  signal_hold& operator=(signal_hold const&) = delete;
-  ~signal_hold() { ::pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+  basic_signal_hold(basic_signal_hold const&) = delete;
+  basic_signal_hold& operator=(basic_signal_hold const&) = delete;
+  ~basic_signal_hold() { ::pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
  private:
   sigset_t before_{};
 };
+using signal_hold = basic_signal_hold<>;
 }  // namespace hf::detail
 #endif
 
@@ -11812,16 +11852,17 @@ class signal_hold {
 #include <sys/wait.h>
 #include <csignal>
 namespace hf::detail {
-class local_child {
+template <class = void>
+class basic_local_child {
  public:
-  local_child() = default;
-  explicit local_child(pid_t pid) noexcept : pid_(pid) {}
-  local_child(local_child&& other) noexcept : pid_(std::exchange(other.pid_, 0)) {}
-  local_child& operator=(local_child&& other) noexcept {
+  basic_local_child() = default;
+  explicit basic_local_child(pid_t pid) noexcept : pid_(pid) {}
+  basic_local_child(basic_local_child&& other) noexcept : pid_(std::exchange(other.pid_, 0)) {}
+  basic_local_child& operator=(basic_local_child&& other) noexcept {
     std::swap(pid_, other.pid_);
     return *this;
   }
-  ~local_child() { end({}); }
+  ~basic_local_child() { end({}); }
   void end(std::chrono::steady_clock::time_point deadline) noexcept {
     if (pid_ == 0)
       return;
@@ -11840,6 +11881,7 @@ class local_child {
  private:
   pid_t pid_ = 0;
 };
+using local_child = basic_local_child<>;
 struct local_start {
   unique_fd lifeline;
   unique_fd status;
@@ -11924,10 +11966,11 @@ local_start spawn_local_agent(std::string const& program, std::vector<std::strin
 #include <poll.h>
 #include <sys/eventfd.h>
 namespace hf::detail {
-class local_status {
+template <class = void>
+class basic_local_status {
  public:
   using clock = std::chrono::steady_clock;
-  explicit local_status(unique_fd pipe) : pipe_(std::move(pipe)) {}
+  explicit basic_local_status(unique_fd pipe) : pipe_(std::move(pipe)) {}
   enum class outcome { running, ready, denied, failed, ended };
   [[nodiscard]] outcome wait_until_decided(clock::time_point deadline, stop_token const& stop) {
     unique_fd const wake(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
@@ -12036,6 +12079,7 @@ class local_status {
   bool in_log_ = false;
   bool at_end_ = false;
 };
+using local_status = basic_local_status<>;
 }  // namespace hf::detail
 #endif
 
@@ -12464,9 +12508,11 @@ void curl_set(CURL* easy, CURLoption option, Value value) {
     throw error(errc::unsupported, std::string("libcurl refuses a setting that is needed: ") +
                                        curl_easy_strerror(result));
 }
-class curl_route {
+template <class = void>
+class basic_curl_route {
  public:
-  curl_route(http::request const& rq, http::url const& target, transport_options const& options)
+  basic_curl_route(http::request const& rq, http::url const& target,
+                   transport_options const& options)
       : origin_(target.origin()), unix_socket_(rq.unix_socket), tls_(target.tls()) {
     if (unix_socket_.empty())
       proxy_ = proxy_for(target, options.proxy);
@@ -12526,6 +12572,7 @@ class curl_route {
   http::tls_settings trust_;
   bool tls_;
 };
+using curl_route = basic_curl_route<>;
 }  // namespace hf::detail
 #endif
 

@@ -100,8 +100,6 @@ class any_launcher {
   std::unique_ptr<base> held_;
 };
 
-static_assert(launcher<any_launcher, any_transport>);
-
 }  // namespace hf
 
 #endif

@@ -24,6 +24,8 @@ using hf::errc;
 using namespace hf::testing;
 
 // A class without template parameters, whose members are compiled here and nowhere else.
+static_assert(hf::launcher<hf::any_launcher, hf::any_transport>);
+
 using plain_sandbox = hf::basic_sandbox<hf::any_transport, hf::any_launcher>;
 
 // Near misses: each lacks one thing.

@@ -15,7 +15,8 @@
 namespace hf::detail {
 
 /// Bytes in, events out: newline-delimited JSON, cut anywhere. No I/O, no thread.
-class event_stream {
+template <class = void>
+class basic_event_stream {
  public:
   /// Longest line accepted: far above what an agent sends (one pipe read, escaped).
   static constexpr std::size_t max_line = 16u << 20;
@@ -61,6 +62,7 @@ class event_stream {
  private:
   std::string partial_;
 };
+using event_stream = basic_event_stream<>;
 
 }  // namespace hf::detail
 

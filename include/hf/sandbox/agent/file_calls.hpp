@@ -17,11 +17,12 @@
 namespace hf::detail {
 
 /// A route with its query, put together parameter by parameter.
-class file_target_text {
+template <class = void>
+class basic_file_target_text {
  public:
-  explicit file_target_text(std::string_view route) : text_(route) {}
+  explicit basic_file_target_text(std::string_view route) : text_(route) {}
 
-  file_target_text& add(std::string_view name, std::string_view value) {
+  basic_file_target_text& add(std::string_view name, std::string_view value) {
     text_ += text_.find('?') == std::string::npos ? '?' : '&';
     text_ += name;
     text_ += '=';
@@ -33,6 +34,7 @@ class file_target_text {
  private:
   std::string text_;
 };
+using file_target_text = basic_file_target_text<>;
 
 /// Refuses paths that no agent could take, before anything is sent.
 template <class = void>

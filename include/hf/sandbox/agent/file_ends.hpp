@@ -28,9 +28,10 @@ class byte_target {
 };
 
 /// Into memory, up to a limit (`errc::too_large`).
-class memory_target final : public byte_target {
+template <class = void>
+class basic_memory_target final : public byte_target {
  public:
-  explicit memory_target(std::uint64_t limit) : limit_(limit) {}
+  explicit basic_memory_target(std::uint64_t limit) : limit_(limit) {}
 
   void expect(std::uint64_t total) override {
     check(total);
@@ -56,11 +57,13 @@ class memory_target final : public byte_target {
   std::uint64_t limit_;
   std::string bytes_;
 };
+using memory_target = basic_memory_target<>;
 
 /// Into a file of this machine.
-class file_target final : public byte_target {
+template <class = void>
+class basic_file_target final : public byte_target {
  public:
-  explicit file_target(local_file& file) : file_(file) {}
+  explicit basic_file_target(local_file& file) : file_(file) {}
   void expect(std::uint64_t) override {}
   void write_at(std::uint64_t offset, std::span<std::byte const> data) override {
     file_.write_at(offset, data);
@@ -69,6 +72,7 @@ class file_target final : public byte_target {
  private:
   local_file& file_;
 };
+using file_target = basic_file_target<>;
 
 /// Where uploaded bytes come from; `read_at` may be called from several threads at once.
 class byte_source {
@@ -80,9 +84,10 @@ class byte_source {
 };
 
 /// From memory, which has to outlive it.
-class memory_source final : public byte_source {
+template <class = void>
+class basic_memory_source final : public byte_source {
  public:
-  explicit memory_source(std::string_view bytes) : bytes_(bytes) {}
+  explicit basic_memory_source(std::string_view bytes) : bytes_(bytes) {}
   [[nodiscard]] std::uint64_t size() const override { return bytes_.size(); }
   void read_at(std::uint64_t offset, std::span<std::byte> buffer) override {
     std::memcpy(buffer.data(), bytes_.data() + offset, buffer.size());
@@ -91,11 +96,13 @@ class memory_source final : public byte_source {
  private:
   std::string_view bytes_;
 };
+using memory_source = basic_memory_source<>;
 
 /// From a file of this machine, as long as it was when the transfer began.
-class file_source final : public byte_source {
+template <class = void>
+class basic_file_source final : public byte_source {
  public:
-  explicit file_source(local_file& file) : file_(file), size_(file.size()) {}
+  explicit basic_file_source(local_file& file) : file_(file), size_(file.size()) {}
   [[nodiscard]] std::uint64_t size() const override { return size_; }
   void read_at(std::uint64_t offset, std::span<std::byte> buffer) override {
     if (file_.read_at(offset, buffer) != buffer.size())
@@ -106,13 +113,15 @@ class file_source final : public byte_source {
   local_file& file_;
   std::uint64_t size_;
 };
+using file_source = basic_file_source<>;
 
 /// A part of a source as a request's body; tells how many bytes have been read at most.
-class range_body final : public http::body_reader {
+template <class = void>
+class basic_range_body final : public http::body_reader {
  public:
   using report = std::function<void(std::uint64_t more)>;
 
-  range_body(byte_source& source, std::uint64_t begin, std::uint64_t size, report on_bytes)
+  basic_range_body(byte_source& source, std::uint64_t begin, std::uint64_t size, report on_bytes)
       : source_(source), begin_(begin), size_(size), on_bytes_(std::move(on_bytes)) {}
 
   [[nodiscard]] std::uint64_t size() const override { return size_; }
@@ -140,6 +149,7 @@ class range_body final : public http::body_reader {
   std::uint64_t furthest_ = 0;
   report on_bytes_;
 };
+using range_body = basic_range_body<>;
 
 }  // namespace hf::detail
 

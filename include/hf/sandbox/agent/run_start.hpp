@@ -42,11 +42,12 @@ template <class = void>
 
 /// Decides whether a request with an operation id may be sent again after a failure: when it had no
 /// effect, or when the agent it was first sent to is sure to recognise it.
-class resend_guard {
+template <class = void>
+class basic_resend_guard {
  public:
   /// `instance`: the agent as it is known before the first send. What other calls learn later may
   /// be the agent that came after it.
-  explicit resend_guard(std::string instance) : instance_(std::move(instance)) {}
+  explicit basic_resend_guard(std::string instance) : instance_(std::move(instance)) {}
 
   /// This agent has taken the request.
   void taken_by(std::string_view instance) { instance_ = std::string(instance); }
@@ -74,6 +75,7 @@ class resend_guard {
   std::string instance_;
   bool arrived_ = false;
 };
+using resend_guard = basic_resend_guard<>;
 
 /// Asks the agent for the run of the handle's operation id and completes the handle. Throws when
 /// there is no answer (those of the transport), or no such run: `errc::op_unknown`, or

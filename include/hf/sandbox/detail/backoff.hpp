@@ -8,11 +8,12 @@
 namespace hf::detail {
 
 /// Growing pauses between attempts, with jitter so that many clients don't come back at once.
-class backoff {
+template <class = void>
+class basic_backoff {
  public:
   using milliseconds = std::chrono::milliseconds;
 
-  backoff(milliseconds first, milliseconds longest) : next_(first), longest_(longest) {}
+  basic_backoff(milliseconds first, milliseconds longest) : next_(first), longest_(longest) {}
 
   /// The next pause: between half of the current step and the whole, then the step doubles.
   template <class = void>
@@ -28,6 +29,7 @@ class backoff {
   milliseconds next_;
   milliseconds longest_;
 };
+using backoff = basic_backoff<>;
 
 }  // namespace hf::detail
 

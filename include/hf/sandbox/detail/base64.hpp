@@ -13,13 +13,14 @@ namespace hf::detail {
 inline constexpr std::string_view base64_alphabet =
     "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
-struct base64_tables {
+template <class = void>
+struct basic_base64_tables {
   /// Two characters for every 12 bits.
   char pairs[4096][2];
   /// Value of a character, shifted to its place in a group of 24 bits; the top bit marks others.
   std::uint32_t values[4][256];
 
-  base64_tables() noexcept {
+  basic_base64_tables() noexcept {
     for (std::size_t i = 0; i < 4096; ++i) {
       pairs[i][0] = base64_alphabet[i >> 6];
       pairs[i][1] = base64_alphabet[i & 63];
@@ -32,6 +33,7 @@ struct base64_tables {
         values[place][static_cast<unsigned char>(base64_alphabet[i])] = i << (18 - 6 * place);
   }
 };
+using base64_tables = basic_base64_tables<>;
 
 /// Filled at the first use: as a constant they would be computed anew by every compilation.
 template <class = void>

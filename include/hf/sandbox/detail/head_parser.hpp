@@ -15,7 +15,8 @@
 namespace hf::detail {
 
 /// Builds a response head from its lines; swallows 1xx heads.
-class head_parser {
+template <class = void>
+class basic_head_parser {
  public:
   enum class outcome { more, done, malformed, too_large };
 
@@ -95,6 +96,7 @@ class head_parser {
   std::size_t bytes_ = 0;
   bool begun_ = false;
 };
+using head_parser = basic_head_parser<>;
 
 /// The length of the body that a head announces; nothing when only its end tells.
 template <class = void>

@@ -12,11 +12,12 @@ namespace hf::detail {
 
 /// A stop of one's own that also follows the caller's: how one failed part of a call ends the
 /// others.
-class linked_stop {
+template <class = void>
+class basic_linked_stop {
  public:
-  explicit linked_stop(stop_token const& outer) : link_(outer, requester{&source_}) {}
-  linked_stop(linked_stop const&) = delete;
-  linked_stop& operator=(linked_stop const&) = delete;
+  explicit basic_linked_stop(stop_token const& outer) : link_(outer, requester{&source_}) {}
+  basic_linked_stop(basic_linked_stop const&) = delete;
+  basic_linked_stop& operator=(basic_linked_stop const&) = delete;
 
   [[nodiscard]] stop_token token() const { return source_.get_token(); }
   [[nodiscard]] bool requested() const { return source_.stop_requested(); }
@@ -30,6 +31,7 @@ class linked_stop {
   std::stop_source source_;
   std::stop_callback<requester> link_;
 };
+using linked_stop = basic_linked_stop<>;
 
 #else
 

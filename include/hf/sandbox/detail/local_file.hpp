@@ -25,10 +25,11 @@
 namespace hf::detail {
 
 /// A file of this machine, read or written at given positions, by several threads at once.
-class local_file {
+template <class = void>
+class basic_local_file {
  public:
   /// Opens a regular file for reading.
-  [[nodiscard]] static local_file open(std::filesystem::path const& path) {
+  [[nodiscard]] static basic_local_file open(std::filesystem::path const& path) {
     std::error_code why;
     auto const status = std::filesystem::status(path, why);
     if (why || status.type() == std::filesystem::file_type::not_found)
@@ -39,21 +40,21 @@ class local_file {
     if (status.type() != std::filesystem::file_type::regular)
       throw error(errc::not_regular,
                   "open '" + shown_path(path) + "' on this machine: not a regular file");
-    return local_file(path, false);
+    return basic_local_file(path, false);
   }
 
   /// Creates a file that must not exist yet, readable by its owner only; a link is not followed.
-  [[nodiscard]] static local_file create(std::filesystem::path const& path) {
-    return local_file(path, true);
+  [[nodiscard]] static basic_local_file create(std::filesystem::path const& path) {
+    return basic_local_file(path, true);
   }
 
 #if defined(__unix__) || defined(__APPLE__)
-  local_file(local_file&& other) noexcept
+  basic_local_file(basic_local_file&& other) noexcept
       : path_(std::move(other.path_)),
         fd_(std::exchange(other.fd_, -1)),
         final_mode_(other.final_mode_) {}
-  local_file& operator=(local_file&&) = delete;
-  ~local_file() {
+  basic_local_file& operator=(basic_local_file&&) = delete;
+  ~basic_local_file() {
     if (fd_ >= 0)
       ::close(fd_);
   }
@@ -106,7 +107,7 @@ class local_file {
   }
 
  private:
-  local_file(std::filesystem::path path, bool create) : path_(std::move(path)) {
+  basic_local_file(std::filesystem::path path, bool create) : path_(std::move(path)) {
     int const flags =
         create ? O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC : O_RDONLY | O_CLOEXEC;
     fd_ = ::open(path_.c_str(), flags, 0666);
@@ -135,9 +136,9 @@ class local_file {
   int fd_ = -1;
   mode_t final_mode_ = 0;
 #else
-  local_file(local_file&&) noexcept = default;
-  local_file& operator=(local_file&&) = delete;
-  ~local_file() = default;
+  basic_local_file(basic_local_file&&) noexcept = default;
+  basic_local_file& operator=(basic_local_file&&) = delete;
+  ~basic_local_file() = default;
 
   [[nodiscard]] std::uint64_t size() const {
     std::error_code why;
@@ -179,7 +180,7 @@ class local_file {
     std::mutex mutex;
   };
 
-  local_file(std::filesystem::path path, bool create)
+  basic_local_file(std::filesystem::path path, bool create)
       : path_(std::move(path)), shared_(std::make_unique<stream_and_lock>()) {
     auto const mode = std::ios::binary | std::ios::in;
     if (create && std::filesystem::exists(path_))
@@ -194,19 +195,21 @@ class local_file {
   std::unique_ptr<stream_and_lock> shared_;
 #endif
 };
+using local_file = basic_local_file<>;
 
 /// A file that appears under its name only when it is complete: until `commit` it has a hidden name
 /// beside it, and without `commit` it is removed.
-class partial_file {
+template <class = void>
+class basic_partial_file {
  public:
   /// `random` makes the hidden name unique.
-  partial_file(std::filesystem::path target, std::string const& random)
+  basic_partial_file(std::filesystem::path target, std::string const& random)
       : target_(std::move(target)),
         hidden_(target_.parent_path() / hidden_name(target_, random)),
         file_(local_file::create(hidden_)) {}
-  partial_file(partial_file const&) = delete;
-  partial_file& operator=(partial_file const&) = delete;
-  ~partial_file() {
+  basic_partial_file(basic_partial_file const&) = delete;
+  basic_partial_file& operator=(basic_partial_file const&) = delete;
+  ~basic_partial_file() {
     if (committed_)
       return;
     std::error_code ignored;
@@ -239,6 +242,7 @@ class partial_file {
   local_file file_;
   bool committed_ = false;
 };
+using partial_file = basic_partial_file<>;
 
 }  // namespace hf::detail
 

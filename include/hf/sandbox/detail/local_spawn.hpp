@@ -23,16 +23,17 @@
 namespace hf::detail {
 
 /// The first process of a start, which ends as soon as another one has taken over.
-class local_child {
+template <class = void>
+class basic_local_child {
  public:
-  local_child() = default;
-  explicit local_child(pid_t pid) noexcept : pid_(pid) {}
-  local_child(local_child&& other) noexcept : pid_(std::exchange(other.pid_, 0)) {}
-  local_child& operator=(local_child&& other) noexcept {
+  basic_local_child() = default;
+  explicit basic_local_child(pid_t pid) noexcept : pid_(pid) {}
+  basic_local_child(basic_local_child&& other) noexcept : pid_(std::exchange(other.pid_, 0)) {}
+  basic_local_child& operator=(basic_local_child&& other) noexcept {
     std::swap(pid_, other.pid_);
     return *this;
   }
-  ~local_child() { end({}); }
+  ~basic_local_child() { end({}); }
 
   /// Waits for its end. A program that is no agent may never come to it: at the deadline it is
   /// killed, with all of its process group.
@@ -55,6 +56,7 @@ class local_child {
  private:
   pid_t pid_ = 0;
 };
+using local_child = basic_local_child<>;
 
 /// What the creator holds of a sandbox that it has started.
 struct local_start {

@@ -21,11 +21,12 @@ namespace hf::detail {
 
 /// Reads what an agent says on its status pipe while it starts; `report.hpp` of the agent writes
 /// it.
-class local_status {
+template <class = void>
+class basic_local_status {
  public:
   using clock = std::chrono::steady_clock;
 
-  explicit local_status(unique_fd pipe) : pipe_(std::move(pipe)) {}
+  explicit basic_local_status(unique_fd pipe) : pipe_(std::move(pipe)) {}
 
   enum class outcome { running, ready, denied, failed, ended };
 
@@ -155,6 +156,7 @@ class local_status {
   bool in_log_ = false;
   bool at_end_ = false;
 };
+using local_status = basic_local_status<>;
 
 }  // namespace hf::detail
 

@@ -11,11 +11,12 @@ namespace hf::detail {
 
 /// The three time limits of one request: connecting, silence, deadline. A limit of zero or less is
 /// no limit.
-class request_clock {
+template <class = void>
+class basic_request_clock {
  public:
   using clock = std::chrono::steady_clock;
 
-  explicit request_clock(http::request const& rq) : rq_(&rq), last_(clock::now()) {}
+  explicit basic_request_clock(http::request const& rq) : rq_(&rq), last_(clock::now()) {}
 
   /// The connection stands: from now on silence is measured.
   void connected() {
@@ -65,6 +66,7 @@ class request_clock {
   clock::time_point last_;
   bool connected_ = false;
 };
+using request_clock = basic_request_clock<>;
 
 }  // namespace hf::detail
 

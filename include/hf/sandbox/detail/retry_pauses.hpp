@@ -16,15 +16,16 @@ namespace hf::detail {
 
 /// The pauses between the attempts of one call: growing ones, or longer ones where the server asked
 /// for them. They end before the call's deadline.
-class retry_pauses {
+template <class = void>
+class basic_retry_pauses {
  public:
   using clock = std::chrono::steady_clock;
 
   /// Longest pause that a server's `Retry-After` gets, in seconds.
   static constexpr double longest_asked = 60;
 
-  retry_pauses(std::chrono::milliseconds first, std::chrono::milliseconds longest,
-               std::optional<clock::time_point> deadline, stop_token stop)
+  basic_retry_pauses(std::chrono::milliseconds first, std::chrono::milliseconds longest,
+                     std::optional<clock::time_point> deadline, stop_token stop)
       : first_(first),
         longest_(longest),
         pauses_(first, longest),
@@ -56,6 +57,7 @@ class retry_pauses {
   std::optional<clock::time_point> deadline_;
   stop_token stop_;
 };
+using retry_pauses = basic_retry_pauses<>;
 
 }  // namespace hf::detail
 

@@ -18,19 +18,21 @@ template <class = void>
 /// Holds the signals that usually end a program back from the calling thread for a few
 /// milliseconds: Ctrl-C between making a directory and starting the process that will remove it
 /// would leave the directory behind. What has come meanwhile is delivered at the end.
-class signal_hold {
+template <class = void>
+class basic_signal_hold {
  public:
-  signal_hold() noexcept {
+  basic_signal_hold() noexcept {
     sigset_t const held = ending_signals();
     ::pthread_sigmask(SIG_BLOCK, &held, &before_);
   }
-  signal_hold(signal_hold const&) = delete;
-  signal_hold& operator=(signal_hold const&) = delete;
-  ~signal_hold() { ::pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+  basic_signal_hold(basic_signal_hold const&) = delete;
+  basic_signal_hold& operator=(basic_signal_hold const&) = delete;
+  ~basic_signal_hold() { ::pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
 
  private:
   sigset_t before_{};
 };
+using signal_hold = basic_signal_hold<>;
 
 }  // namespace hf::detail
 

@@ -8,19 +8,20 @@
 namespace hf::detail {
 
 /// Owns a file descriptor.
-class unique_fd {
+template <class = void>
+class basic_unique_fd {
  public:
-  unique_fd() = default;
-  explicit unique_fd(int fd) noexcept : fd_(fd) {}
-  unique_fd(unique_fd&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
-  unique_fd& operator=(unique_fd&& other) noexcept {
+  basic_unique_fd() = default;
+  explicit basic_unique_fd(int fd) noexcept : fd_(fd) {}
+  basic_unique_fd(basic_unique_fd&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+  basic_unique_fd& operator=(basic_unique_fd&& other) noexcept {
     if (this != &other)
       reset(std::exchange(other.fd_, -1));
     return *this;
   }
-  unique_fd(unique_fd const&) = delete;
-  unique_fd& operator=(unique_fd const&) = delete;
-  ~unique_fd() { reset(); }
+  basic_unique_fd(basic_unique_fd const&) = delete;
+  basic_unique_fd& operator=(basic_unique_fd const&) = delete;
+  ~basic_unique_fd() { reset(); }
 
   [[nodiscard]] int get() const noexcept { return fd_; }
   [[nodiscard]] explicit operator bool() const noexcept { return fd_ >= 0; }
@@ -33,6 +34,7 @@ class unique_fd {
  private:
   int fd_ = -1;
 };
+using unique_fd = basic_unique_fd<>;
 
 }  // namespace hf::detail
 

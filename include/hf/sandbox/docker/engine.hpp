@@ -22,19 +22,20 @@
 namespace hf::detail::docker {
 
 /// Version of the Engine API, "1.41".
-struct api_version {
+template <class = void>
+struct basic_api_version {
   int major = 1;
   int minor = 0;
 
-  friend bool operator==(api_version const&, api_version const&) = default;
-  friend auto operator<=>(api_version const&, api_version const&) = default;
+  friend bool operator==(basic_api_version const&, basic_api_version const&) = default;
+  friend auto operator<=>(basic_api_version const&, basic_api_version const&) = default;
 
   [[nodiscard]] std::string text() const {
     return std::to_string(major) + "." + std::to_string(minor);
   }
   /// Reads "1.41" into `out`; false for anything else.
   template <class = void>
-  [[nodiscard]] static bool parse(std::string_view text, api_version& out) {
+  [[nodiscard]] static bool parse(std::string_view text, basic_api_version& out) {
     auto const* const end = text.data() + text.size();
     auto const first = std::from_chars(text.data(), end, out.major);
     if (first.ec != std::errc() || first.ptr == end || *first.ptr != '.')
@@ -45,6 +46,7 @@ struct api_version {
     return true;
   }
 };
+using api_version = basic_api_version<>;
 
 /// Oldest version that has all that is used here (mounts, automatic removal: Docker 17.03), and the
 /// newest whose meaning is known (Docker 27.4; later engines still speak it).

@@ -61,21 +61,22 @@ template <class = void>
 /// (01777, so that nobody else in the container can put another socket in the agent's place) and
 /// that a container mounts: whoever the agent runs as can put its socket there, and nobody else of
 /// this machine can get at it.
-class socket_directory {
+template <class = void>
+class basic_socket_directory {
  public:
-  socket_directory() = default;
+  basic_socket_directory() = default;
 
   /// Makes `base` and `base/name`. `errc::io_error` when that cannot be, and when `base` is not the
   /// caller's own directory.
-  [[nodiscard]] static socket_directory make(std::filesystem::path const& base,
-                                             std::string const& name) {
+  [[nodiscard]] static basic_socket_directory make(std::filesystem::path const& base,
+                                                   std::string const& name) {
     if (::mkdir(base.c_str(), 0700) != 0 && errno != EEXIST)
       fail("make", base);
     struct stat info {};
     if (::lstat(base.c_str(), &info) != 0 || !S_ISDIR(info.st_mode) || info.st_uid != ::geteuid() ||
         (info.st_mode & 077) != 0)
       throw error(errc::io_error, base.string() + " must be a directory of this user alone (0700)");
-    socket_directory out;
+    basic_socket_directory out;
     out.path_ = base / name;
     if (::mkdir(out.path_.c_str(), 0700) != 0)
       fail("make", out.path_);
@@ -95,8 +96,8 @@ class socket_directory {
   }
 
   /// The directory of a container that mounts `source`, which another process may have made.
-  [[nodiscard]] static socket_directory of_mount(std::filesystem::path const& source) {
-    socket_directory out;
+  [[nodiscard]] static basic_socket_directory of_mount(std::filesystem::path const& source) {
+    basic_socket_directory out;
     out.path_ = source.parent_path();
     out.hold();
     return out;
@@ -190,6 +191,7 @@ class socket_directory {
   unique_fd directory_;
   unique_fd launching_;
 };
+using socket_directory = basic_socket_directory<>;
 
 }  // namespace hf::detail::docker
 

@@ -13,7 +13,8 @@
 namespace hf::detail::docker {
 
 /// Writes a POSIX (ustar) archive in memory: what the engine's archive endpoint takes.
-class tar_writer {
+template <class = void>
+class basic_tar_writer {
  public:
   /// A directory; `name` without a leading slash, at most 99 bytes.
   void directory(std::string_view name, unsigned mode) {
@@ -63,6 +64,7 @@ class tar_writer {
 
   std::string out_;
 };
+using tar_writer = basic_tar_writer<>;
 
 }  // namespace hf::detail::docker
 

@@ -30,9 +30,11 @@ void curl_set(CURL* easy, CURLoption option, Value value) {
 
 /// How a request reaches its server. A handle that is set up for one route serves the next request
 /// on it without being set up again, and probably has a connection.
-class curl_route {
+template <class = void>
+class basic_curl_route {
  public:
-  curl_route(http::request const& rq, http::url const& target, transport_options const& options)
+  basic_curl_route(http::request const& rq, http::url const& target,
+                   transport_options const& options)
       : origin_(target.origin()), unix_socket_(rq.unix_socket), tls_(target.tls()) {
     if (unix_socket_.empty())
       proxy_ = proxy_for(target, options.proxy);
@@ -103,6 +105,7 @@ class curl_route {
   http::tls_settings trust_;
   bool tls_;
 };
+using curl_route = basic_curl_route<>;
 
 }  // namespace hf::detail
 
