@@ -34,7 +34,6 @@ struct basic_api_version {
     return std::to_string(major) + "." + std::to_string(minor);
   }
   /// Reads "1.41" into `out`; false for anything else.
-  template <class = void>
   [[nodiscard]] static bool parse(std::string_view text, basic_api_version& out) {
     auto const* const end = text.data() + text.size();
     auto const first = std::from_chars(text.data(), end, out.major);
