@@ -9079,13 +9079,17 @@ template <class = void>
 }
 template <class = void>
 [[nodiscard]] unique_fd open_private_directory(std::string const& path, bool create) {
-  if (create && ::mkdir(path.c_str(), 0700) != 0 && errno != EEXIST)
-    throw local_error("cannot make the directory " + path, errno);
-  unique_fd directory(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
-  if (!directory) {
+  unique_fd directory;
+  for (int attempt = 0;; ++attempt) {
+    if (create && ::mkdir(path.c_str(), 0700) != 0 && errno != EEXIST)
+      throw local_error("cannot make the directory " + path, errno);
+    directory.reset(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+    if (directory)
+      break;
     if (!create && errno == ENOENT)
       return directory;
-    throw local_error("cannot open the directory " + path, errno);
+    if (errno != ENOENT || attempt == 100)
+      throw local_error("cannot open the directory " + path, errno);
   }
   struct stat found {};
   if (::fstat(directory.get(), &found) != 0)
@@ -11524,10 +11528,16 @@ class local_sandboxes {
       return;
     if (!try_lock_directory(directory.get())) {
       end_keeper(id, directory.get());
-      if (!open(id))
-        return;
-      if (!try_lock_directory(directory.get()))
-        throw error(errc::io_error, "sandbox " + id + " did not end");
+      auto const deadline = std::chrono::steady_clock::now() + std::chrono::seconds(2);
+      for (;;) {
+        if (!open(id))
+          return;
+        if (try_lock_directory(directory.get()))
+          break;
+        if (std::chrono::steady_clock::now() >= deadline)
+          throw error(errc::io_error, "sandbox " + id + " did not end");
+        ::poll(nullptr, 0, 2);
+      }
     }
     remove_rest(id, directory.get());
   }
@@ -11590,7 +11600,9 @@ class local_sandboxes {
     machine.id = id;
     auto const record = read_local_record<Json>(directory);
     auto token = read_file_at(directory, "token");
-    if (!record || record->keeper == 0 || !token) {
+    if (!record || (record->keeper != 0 && !token))
+      return std::nullopt;
+    if (record->keeper == 0) {
       machine.phase = phase::starting;
       machine.message = "is being started";
       return machine;
@@ -11601,9 +11613,21 @@ class local_sandboxes {
     machine.endpoint = reach(id, record->alias, std::move(*token));
     return machine;
   }
+  [[nodiscard]] std::optional<local_record> wait_for_record(int directory) const {
+    auto const deadline = std::chrono::steady_clock::now() + longest_end;
+    for (;;) {
+      if (auto record = read_local_record<Json>(directory))
+        return record;
+      if (try_lock_directory(directory) || std::chrono::steady_clock::now() >= deadline)
+        return std::nullopt;
+      ::poll(nullptr, 0, 2);
+    }
+  }
   void end_keeper(std::string const& id, int directory) const {
-    auto const record = read_local_record<Json>(directory);
-    if (!record || record->keeper == 0)
+    auto const record = wait_for_record(directory);
+    if (!record)
+      return;
+    if (record->keeper == 0)
       throw error(errc::conflict, "sandbox " + id + " is being started by its creator");
     unique_fd const keeper(static_cast<int>(::syscall(SYS_pidfd_open, record->keeper, 0)));
     if (!keeper || process_start_time(record->keeper) != record->keeper_start)
@@ -11625,11 +11649,12 @@ class local_sandboxes {
       }
     };
     send(SIGTERM);
-    if (gone_within(std::chrono::seconds(60)))
+    if (gone_within(longest_end))
       return;
     send(SIGKILL);
     gone_within(std::chrono::seconds(5));
   }
+  static constexpr std::chrono::seconds longest_end{60};
   bool own_base_;
   std::string base_;
 };

@@ -8,10 +8,12 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/file.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 
+#include <atomic>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -262,6 +264,44 @@ TEST_CASE("when the keeper is killed, the agent ends, and the rest is cleared by
            errc::not_found;
   }));
   sb.terminate();
+  CHECK(at.left() == 0);
+}
+
+TEST_CASE("a stop while the keeper clears up waits for it; one while another starts is refused") {
+  places const at;
+  auto launcher = at.launcher(isolation::private_root);
+  hf::curl_transport through;
+  std::string const id = "0123456789abcdef01234567";
+  std::string const directory = at.state + "/" + id;
+  REQUIRE(::mkdir(at.state.c_str(), 0700) == 0);
+  REQUIRE(::mkdir(directory.c_str(), 0700) == 0);
+  int const lock = ::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  REQUIRE(::flock(lock, LOCK_EX) == 0);
+
+  SECTION("the record is gone already, the directory and its lock are not") {
+    CHECK(launcher.list(through, {}).empty());
+    CHECK(kind_of([&] { (void)launcher.inspect(through, id); }) == errc::not_found);
+    std::atomic<bool> removed = false;
+    std::thread keeper([&] {
+      std::this_thread::sleep_for(200ms);
+      removed = true;
+      ::rmdir(directory.c_str());
+      ::close(lock);
+    });
+    launcher.stop(through, id);
+    CHECK(removed);
+    keeper.join();
+  }
+  SECTION("there is a record, but no keeper yet") {
+    std::ofstream(directory + "/sandbox.json")
+        << R"({"labels":{},"isolation":"private_root","created_ms":0,"keeper":0,)"
+           R"("keeper_start":"","scratch":"","alias":""})";
+    CHECK(launcher.inspect(through, id).phase == hf::phase::starting);
+    CHECK(kind_of([&] { launcher.stop(through, id); }) == errc::conflict);
+    CHECK(at.left() == 1);
+    ::close(lock);
+    launcher.stop(through, id);
+  }
   CHECK(at.left() == 0);
 }
 

@@ -78,11 +78,18 @@ class local_sandboxes {
       return;
     if (!try_lock_directory(directory.get())) {
       end_keeper(id, directory.get());
-      // Removed by the keeper, unless that was killed itself.
-      if (!open(id))
-        return;
-      if (!try_lock_directory(directory.get()))
-        throw error(errc::io_error, "sandbox " + id + " did not end");
+      // Removed by the keeper, unless that was killed itself. Those who only look whether it lives
+      // hold the lock for a moment.
+      auto const deadline = std::chrono::steady_clock::now() + std::chrono::seconds(2);
+      for (;;) {
+        if (!open(id))
+          return;
+        if (try_lock_directory(directory.get()))
+          break;
+        if (std::chrono::steady_clock::now() >= deadline)
+          throw error(errc::io_error, "sandbox " + id + " did not end");
+        ::poll(nullptr, 0, 2);
+      }
     }
     remove_rest(id, directory.get());
   }
@@ -162,7 +169,10 @@ class local_sandboxes {
     machine.id = id;
     auto const record = read_local_record<Json>(directory);
     auto token = read_file_at(directory, "token");
-    if (!record || record->keeper == 0 || !token) {
+    // Its keeper, which holds the lock up to the end, has begun to remove it.
+    if (!record || (record->keeper != 0 && !token))
+      return std::nullopt;
+    if (record->keeper == 0) {
       machine.phase = phase::starting;
       machine.message = "is being started";
       return machine;
@@ -174,9 +184,25 @@ class local_sandboxes {
     return machine;
   }
 
+  /// Waits for the record of a sandbox that lives; nothing when the sandbox has ended. The record
+  /// is the first thing that is written, but it may be the first one to go, too: while the keeper
+  /// removes the directory, it still has the lock.
+  [[nodiscard]] std::optional<local_record> wait_for_record(int directory) const {
+    auto const deadline = std::chrono::steady_clock::now() + longest_end;
+    for (;;) {
+      if (auto record = read_local_record<Json>(directory))
+        return record;
+      if (try_lock_directory(directory) || std::chrono::steady_clock::now() >= deadline)
+        return std::nullopt;
+      ::poll(nullptr, 0, 2);
+    }
+  }
+
   void end_keeper(std::string const& id, int directory) const {
-    auto const record = read_local_record<Json>(directory);
-    if (!record || record->keeper == 0)
+    auto const record = wait_for_record(directory);
+    if (!record)
+      return;
+    if (record->keeper == 0)
       throw error(errc::conflict, "sandbox " + id + " is being started by its creator");
     unique_fd const keeper(static_cast<int>(::syscall(SYS_pidfd_open, record->keeper, 0)));
     if (!keeper || process_start_time(record->keeper) != record->keeper_start)
@@ -198,11 +224,14 @@ class local_sandboxes {
       }
     };
     send(SIGTERM);
-    if (gone_within(std::chrono::seconds(60)))
+    if (gone_within(longest_end))
       return;
     send(SIGKILL);
     gone_within(std::chrono::seconds(5));
   }
+
+  /// How long a sandbox may take to end what runs in it and to remove what it wrote.
+  static constexpr std::chrono::seconds longest_end{60};
 
   bool own_base_;
   std::string base_;

@@ -40,13 +40,18 @@ template <class = void>
 /// in the shared /tmp.
 template <class = void>
 [[nodiscard]] unique_fd open_private_directory(std::string const& path, bool create) {
-  if (create && ::mkdir(path.c_str(), 0700) != 0 && errno != EEXIST)
-    throw local_error("cannot make the directory " + path, errno);
-  unique_fd directory(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
-  if (!directory) {
+  unique_fd directory;
+  for (int attempt = 0;; ++attempt) {
+    if (create && ::mkdir(path.c_str(), 0700) != 0 && errno != EEXIST)
+      throw local_error("cannot make the directory " + path, errno);
+    directory.reset(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+    if (directory)
+      break;
     if (!create && errno == ENOENT)
       return directory;
-    throw local_error("cannot open the directory " + path, errno);
+    // Another program may have taken it away in between, with the last sandbox in it.
+    if (errno != ENOENT || attempt == 100)
+      throw local_error("cannot open the directory " + path, errno);
   }
   struct stat found {};
   if (::fstat(directory.get(), &found) != 0)
