@@ -121,6 +121,19 @@ TEST_CASE("signals reach the process, its group or its tree", "[process]") {
   CHECK(agent.request("POST", "/v1/processes/p-99/signal", R"({"signal":9})").status == 404);
 }
 
+TEST_CASE("killing the tree takes what is forked meanwhile", "[process]") {
+  agent_process agent;
+  std::string const sleeper = unique_sleep();
+  json const tree = start_process(agent, {{"cmd", "echo up; i=0; while [ $i -lt 400 ]; do setsid " +
+                                                      sleeper + " & i=$((i+1)); done; wait"}});
+  REQUIRE(eventually([&] {
+    return agent.request("GET", path_of(tree, "/wait?timeout=0")).json()["last_seq"] > 0;
+  }));
+  CHECK(agent.request("POST", path_of(tree, "/signal"), R"({"signal":9,"scope":"tree"})")
+            .json()["signalled"] >= 1);
+  CHECK(count_processes(sleeper) == 0);
+}
+
 TEST_CASE("waiting ends at the exit or when its time is over", "[process]") {
   agent_process agent;
   REQUIRE(::mkfifo((agent.directory() + "/gate").c_str(), 0600) == 0);

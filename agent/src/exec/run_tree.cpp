@@ -126,7 +126,10 @@ bool run::leader_alive() const {
 boost::asio::awaitable<std::size_t> run::send_signal(int number, std::string const& scope) {
   auto const self = shared_from_this();
   if (scope == "tree") {
-    auto work = [goal = target(), number] { return signal_tree(goal, number); };
+    // What is forked while the processes are looked for must not live on.
+    auto work = [goal = target(), number] {
+      return number == SIGKILL ? kill_tree(goal, sweep_patience) : signal_tree(goal, number);
+    };
     auto const result = co_await run_blocking(core_.sweeper, std::move(work));
     co_return result.signalled;
   }

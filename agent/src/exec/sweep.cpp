@@ -114,6 +114,7 @@ sweep_result kill_tree(sweep_target const& target, std::chrono::milliseconds pat
   auto const agent = ::getpid();
   auto const until = std::chrono::steady_clock::now() + patience;
   std::chrono::milliseconds pause(1);
+  pid_set reached;
   for (;;) {
     auto const all = scan_processes();
     auto const members = members_of(target, all, agent);
@@ -125,7 +126,9 @@ sweep_result kill_tree(sweep_target const& target, std::chrono::milliseconds pat
       return result;
     }
     for (auto const& process : members)
-      result.signalled += signal_process(process, SIGKILL) ? 1u : 0u;
+      if (signal_process(process, SIGKILL))
+        reached.insert(process.pid);
+    result.signalled = reached.size();
     if (std::chrono::steady_clock::now() >= until)
       return result;
     pause_a_little(pause);
