@@ -1,10 +1,10 @@
 #include "support/confined.hpp"
+#include "support/exec_client.hpp"
 #include "support/kind_of.hpp"
 
 #include <catch2/catch_message.hpp>
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators.hpp>
-#include <dirent.h>
 #include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
@@ -62,31 +62,13 @@ struct places {
 };
 
 /// How many processes were started for this state directory and still run.
-int processes_of(std::string const& state) {
-  int count = 0;
-  DIR* const all = ::opendir("/proc");
-  while (dirent const* const entry = ::readdir(all)) {
-    std::ifstream in(std::string("/proc/") + entry->d_name + "/cmdline");
-    std::string const line((std::istreambuf_iterator<char>(in)), {});
-    if (line.find("--state=" + state) != std::string::npos)
-      ++count;
-  }
-  ::closedir(all);
-  return count;
+std::size_t processes_of(std::string const& state) {
+  return count_processes("--state=" + state);
 }
 
-/// Whether a process that was given this argument still runs.
-bool runs(std::string const& argument) {
-  bool found = false;
-  DIR* const all = ::opendir("/proc");
-  while (dirent const* const entry = ::readdir(all)) {
-    std::ifstream in(std::string("/proc/") + entry->d_name + "/cmdline");
-    std::string const line((std::istreambuf_iterator<char>(in)), {});
-    if (line.find(argument) != std::string::npos)
-      found = true;
-  }
-  ::closedir(all);
-  return found;
+/// Whether a process that was given these arguments still runs.
+bool runs(std::string const& arguments) {
+  return count_processes(arguments) > 0;
 }
 
 template <class Condition>
@@ -170,7 +152,7 @@ TEST_CASE("terminate leaves no process and no directory, whatever the commands l
     sb.terminate();
     CHECK(at.left() == 0);
     CHECK(processes_of(at.state) == 0);
-    CHECK_FALSE(runs(std::string("sleep\0985", 9)));
+    CHECK_FALSE(runs("sleep 985"));
     CHECK(kind_of([&] { sb.exec({"true"}); }) == errc::sandbox_expired);
   }
 }
@@ -202,12 +184,12 @@ TEST_CASE("when the creator is killed, everything is gone soon") {
   creator const program(at, level, "");
   REQUIRE(at.left() == 2);
   // What runs behind the command may take its time to get there.
-  REQUIRE(becomes_true([] { return runs(std::string("sleep\000986", 9)); }));
+  REQUIRE(becomes_true([] { return runs("sleep 986"); }));
   // To the whole group, as a terminal does for Ctrl-C.
   ::kill(-program.pid, signal);
   CHECK(becomes_true([&] { return at.left() == 0 && processes_of(at.state) == 0; }));
-  CHECK_FALSE(runs(std::string("sleep\000986", 9)));
-  CHECK_FALSE(runs(std::string("sleep\000987", 9)));
+  CHECK_FALSE(runs("sleep 986"));
+  CHECK_FALSE(runs("sleep 987"));
 }
 
 TEST_CASE("a creator that is killed while its sandbox starts leaves nothing") {
@@ -477,7 +459,7 @@ TEST_CASE("a program that is no agent is given up at start_timeout, and ended") 
     CHECK(e.log_tail().size() <= 32 * 1024);
   }
   CHECK(at.left() == 0);
-  CHECK_FALSE(runs(std::string("sleep\000984", 9)));
+  CHECK_FALSE(runs("sleep 984"));
   CHECK_FALSE(runs("hf-sandbox-noise"));
 }
 

@@ -1,4 +1,5 @@
 #include "support/agent_endpoint.hpp"
+#include "support/exec_client.hpp"
 #include "support/faulty_proxy.hpp"
 #include "support/scale.hpp"
 
@@ -34,22 +35,6 @@
 using namespace std::chrono_literals;
 using namespace hf::testing_support;
 using hf::errc;
-
-namespace {
-
-/// How many live processes were started with this very argument.
-int processes_with_argument(std::string const& argument) {
-  int count = 0;
-  for (auto const& entry : std::filesystem::directory_iterator("/proc")) {
-    std::ifstream in(entry.path() / "cmdline", std::ios::binary);
-    std::string word;
-    while (std::getline(in, word, '\0'))
-      count += word == argument ? 1 : 0;
-  }
-  return count;
-}
-
-}  // namespace
 
 TEST_CASE("child: follows a command and writes its output into a file", "[.child]") {
   hf::curl_transport transport;
@@ -183,7 +168,7 @@ TEST_CASE("cancelling an exec kills its tree and returns what there was") {
   CHECK(result.cancelled);
   CHECK(result.out == "begun\n");
   CHECK(std::chrono::steady_clock::now() - begun < 30s);
-  CHECK(processes_with_argument(duration) == 0);
+  CHECK(count_processes(duration) == 0);
 }
 
 TEST_CASE("output of any size passes a reader that is slow now and then, with nothing missing") {
