@@ -12,6 +12,39 @@
 /// `HF_SANDBOX_NO_CURL` leaves libcurl out; `HF_SANDBOX_USE_BEAST` and `HF_SANDBOX_USE_HTTPLIB` add the
 /// other transports. These macros add or leave out declarations; they change no type.
 
+// hf/sandbox/detail/owner.hpp
+
+#ifndef HF_SANDBOX_DETAIL_OWNER_HPP
+#define HF_SANDBOX_DETAIL_OWNER_HPP
+namespace hf::detail {
+template <class T>
+class owner {
+ public:
+  owner() = default;
+  explicit owner(T* object) noexcept : object_(object) {}
+  owner(owner&& other) noexcept : object_(other.release()) {}
+  owner& operator=(owner&& other) noexcept {
+    if (this != &other) {
+      T* const old = object_;
+      object_ = other.release();
+      delete old;
+    }
+    return *this;
+  }
+  ~owner() { delete object_; }
+  [[nodiscard]] T* get() const noexcept { return object_; }
+  T* operator->() const noexcept { return object_; }
+ private:
+  T* release() noexcept {
+    T* const object = object_;
+    object_ = nullptr;
+    return object;
+  }
+  T* object_ = nullptr;
+};
+}  // namespace hf::detail
+#endif
+
 // hf/sandbox/detail/stop_token.hpp
 
 #ifndef HF_SANDBOX_DETAIL_STOP_TOKEN_HPP
@@ -117,7 +150,6 @@ class body {
 #ifndef HF_SANDBOX_HTTP_HEADERS_HPP
 #define HF_SANDBOX_HTTP_HEADERS_HPP
 
-#include <algorithm>
 #include <initializer_list>
 #include <optional>
 #include <string_view>
@@ -168,9 +200,11 @@ class headers {
   }
   /// Removes all fields of that name.
   void erase(std::string_view name) {
-    fields_.erase(std::remove_if(fields_.begin(), fields_.end(),
-                                 [&](header const& f) { return iequals(f.name, name); }),
-                  fields_.end());
+    for (auto field = fields_.begin(); field != fields_.end();)
+      if (iequals(field->name, name))
+        field = fields_.erase(field);
+      else
+        ++field;
   }
   /// The first value of that name; nothing when absent.
   [[nodiscard]] std::optional<std::string_view> find(std::string_view name) const {
@@ -444,7 +478,7 @@ class any_transport {
   /// Takes a transport over.
   template <class T>
   requires(!std::same_as<T, any_transport>) && transport<T> any_transport(T held)
-      : held_(std::make_unique<holder<T>>(std::move(held))) {}
+      : held_(new holder<T>(std::move(held))) {}
 
   /// Performs one request through the transport that is held.
   void send(http::request const& rq, http::response_sink& sink) { held_->send(rq, sink); }
@@ -466,7 +500,7 @@ class any_transport {
     T held;
   };
 
-  std::unique_ptr<base> held_;
+  detail::owner<base> held_;
 };
 
 static_assert(transport<any_transport>);
@@ -697,7 +731,7 @@ class any_launcher {
   /// Takes a launcher over.
   template <class L>
   requires(!std::same_as<L, any_launcher>) && launcher<L, any_transport> any_launcher(L held)
-      : held_(std::make_unique<holder<L>>(std::move(held))) {}
+      : held_(new holder<L>(std::move(held))) {}
 
   /// Starts a machine with the launcher inside.
   template <std::same_as<any_transport> T>
@@ -772,7 +806,7 @@ class any_launcher {
     L held;
   };
 
-  std::unique_ptr<base> held_;
+  detail::owner<base> held_;
 };
 
 }  // namespace hf
@@ -828,7 +862,7 @@ class basic_client {
 #ifndef HF_SANDBOX_ERROR_HPP
 #define HF_SANDBOX_ERROR_HPP
 
-#include <array>
+#include <iterator>
 #include <system_error>
 
 namespace hf {
@@ -921,55 +955,55 @@ enum class errc {
 };
 
 namespace detail {
-inline constexpr std::array<std::string_view, 38> errc_names{"success",
-                                                             "invalid_argument",
-                                                             "unsupported",
-                                                             "unauthenticated",
-                                                             "permission_denied",
-                                                             "not_found",
-                                                             "conflict",
-                                                             "quota_exceeded",
-                                                             "rate_limited",
-                                                             "offline",
-                                                             "resolve_failed",
-                                                             "connect_failed",
-                                                             "tls_failed",
-                                                             "request_timed_out",
-                                                             "connection_lost",
-                                                             "cancelled",
-                                                             "protocol_error",
-                                                             "outcome_unknown",
-                                                             "launch_failed",
-                                                             "start_timed_out",
-                                                             "sandbox_expired",
-                                                             "agent_not_found",
-                                                             "isolation_unavailable",
-                                                             "exec_failed",
-                                                             "command_failed",
-                                                             "command_timed_out",
-                                                             "op_unknown",
-                                                             "output_gone",
-                                                             "output_limit",
-                                                             "is_directory",
-                                                             "not_directory",
-                                                             "not_regular",
-                                                             "not_empty",
-                                                             "no_space",
-                                                             "io_error",
-                                                             "too_large",
-                                                             "resource_exhausted",
-                                                             "server_error"};
+inline constexpr std::string_view errc_names[] = {"success",
+                                                  "invalid_argument",
+                                                  "unsupported",
+                                                  "unauthenticated",
+                                                  "permission_denied",
+                                                  "not_found",
+                                                  "conflict",
+                                                  "quota_exceeded",
+                                                  "rate_limited",
+                                                  "offline",
+                                                  "resolve_failed",
+                                                  "connect_failed",
+                                                  "tls_failed",
+                                                  "request_timed_out",
+                                                  "connection_lost",
+                                                  "cancelled",
+                                                  "protocol_error",
+                                                  "outcome_unknown",
+                                                  "launch_failed",
+                                                  "start_timed_out",
+                                                  "sandbox_expired",
+                                                  "agent_not_found",
+                                                  "isolation_unavailable",
+                                                  "exec_failed",
+                                                  "command_failed",
+                                                  "command_timed_out",
+                                                  "op_unknown",
+                                                  "output_gone",
+                                                  "output_limit",
+                                                  "is_directory",
+                                                  "not_directory",
+                                                  "not_regular",
+                                                  "not_empty",
+                                                  "no_space",
+                                                  "io_error",
+                                                  "too_large",
+                                                  "resource_exhausted",
+                                                  "server_error"};
 }  // namespace detail
 
 /// The code's name, as it stands in `errc`; "internal" for anything else.
 [[nodiscard]] constexpr std::string_view to_string(errc code) noexcept {
   auto const index = static_cast<std::size_t>(code);
-  return index < detail::errc_names.size() ? detail::errc_names[index] : "internal";
+  return index < std::size(detail::errc_names) ? detail::errc_names[index] : "internal";
 }
 
 /// The code with this name; `errc::internal` for an unknown one.
 [[nodiscard]] constexpr errc errc_from_string(std::string_view name) noexcept {
-  for (std::size_t i = 1; i < detail::errc_names.size(); ++i)
+  for (std::size_t i = 1; i < std::size(detail::errc_names); ++i)
     if (detail::errc_names[i] == name)
       return static_cast<errc>(i);
   return errc::internal;
@@ -1030,8 +1064,8 @@ struct error_details {
   double retry_after_s = -1;
   /// Whether any byte of the request may have reached the peer.
   bool may_have_reached_peer = false;
-  /// The step of starting a command that failed (`chdir`, `exec`, `limits`, `user`, ...); empty
-  /// unless the code is `exec_failed`.
+  /// The step of starting a command that failed (`chdir`, `exec`, `limits`, `user`, ...) or, in a
+  /// `launch_error`, of starting a machine; else empty.
   std::string stage = {};
   /// The system's error number behind the failure; 0 when there is none.
   int system_error = 0;
@@ -1045,8 +1079,7 @@ class error : public std::system_error {
  public:
   /// An error with a code, a sentence and what else is known.
   error(errc code, std::string message, error_details details = {})
-      : std::system_error(make_error_code(code)),
-        state_(std::make_shared<state const>(state{std::move(message), std::move(details)})) {}
+      : error(code, std::move(message), std::move(details), {}) {}
 
   /// One sentence for people, without any secret.
   [[nodiscard]] char const* what() const noexcept override { return state_->message.c_str(); }
@@ -1070,10 +1103,20 @@ class error : public std::system_error {
   }
 
  private:
+  friend class launch_error;
+
   struct state {
     std::string message;
     error_details details;
+    std::string log_tail;
   };
+
+  error(errc code, std::string message, error_details details, std::string log_tail)
+      : std::system_error(make_error_code(code)),
+        state_(std::make_shared<state const>(
+            state{std::move(message), std::move(details), std::move(log_tail)})) {}
+  [[nodiscard]] std::string const& last_lines() const noexcept { return state_->log_tail; }
+
   std::shared_ptr<state const> state_;
 };
 
@@ -1084,20 +1127,19 @@ class launch_error : public error {
   /// empty).
   launch_error(errc code, std::string message, std::string stage, std::string log_tail,
                error_details details = {})
-      : error(code, log_tail.empty() ? message : message + "\n" + log_tail, std::move(details)),
-        extra_(std::make_shared<extra const>(extra{std::move(stage), std::move(log_tail)})) {}
+      : error(code, log_tail.empty() ? message : message + "\n" + log_tail,
+              at_stage(std::move(details), std::move(stage)), std::move(log_tail)) {}
 
   /// The step that failed (for instance "schedule", "start", "ready").
-  [[nodiscard]] std::string const& stage() const noexcept { return extra_->stage; }
+  [[nodiscard]] std::string const& stage() const noexcept { return details().stage; }
   /// The last lines that the machine printed; empty when there are none.
-  [[nodiscard]] std::string const& log_tail() const noexcept { return extra_->log_tail; }
+  [[nodiscard]] std::string const& log_tail() const noexcept { return last_lines(); }
 
  private:
-  struct extra {
-    std::string stage;
-    std::string log_tail;
-  };
-  std::shared_ptr<extra const> extra_;
+  static error_details at_stage(error_details details, std::string stage) {
+    details.stage = std::move(stage);
+    return details;
+  }
 };
 
 }  // namespace hf
@@ -1319,6 +1361,7 @@ template <class = void>
 
 #ifndef HF_SANDBOX_DETAIL_BACKOFF_HPP
 #define HF_SANDBOX_DETAIL_BACKOFF_HPP
+#include <algorithm>
 #include <random>
 namespace hf::detail {
 template <class = void>
@@ -2823,7 +2866,8 @@ class input_pump {
       for (;;) {
         auto const size = (std::min)(piece, total - offset);
         bool const last = offset + size == total;
-        auto const sent = attempt([&] { return send_piece(source, offset, size, last); });
+        auto const wait = [&](error const& failure) { static_cast<void>(pauses.wait(failure)); };
+        auto const sent = attempt([&] { return send_piece(source, offset, size, last); }, wait);
         if (sent.over || (sent.done && last))
           return;
         if (sent.done) {
@@ -2831,8 +2875,7 @@ class input_pump {
           pauses.restart();
           continue;
         }
-        static_cast<void>(pauses.wait(*sent.failure));
-        auto const asked = attempt([&] { return ask_accepted(offset); });
+        auto const asked = attempt([&] { return ask_accepted(offset); }, [](error const&) {});
         if (asked.over)
           return;
         if (asked.done && accepted_ > offset) {
@@ -2850,10 +2893,9 @@ class input_pump {
   struct outcome {
     bool done = false;
     bool over = false;
-    std::optional<error> failure = {};
   };
-  template <class Request>
-  outcome attempt(Request&& request) {
+  template <class Request, class Passing>
+  outcome attempt(Request&& request, Passing&& passing) {
     try {
       request();
       return {.done = true};
@@ -2864,7 +2906,8 @@ class input_pump {
         return {.over = true};
       if (!may_pass(e) && e.http_status() != 409)
         throw;
-      return {.failure = e};
+      passing(e);
+      return {};
     }
   }
   [[nodiscard]] http::request input_request(std::uint64_t offset, bool eof) {
@@ -3335,8 +3378,9 @@ class run_driver {
     }
     return go_on ? http::flow::more : http::flow::stop;
   }
+  template <class Json = wire::json>
   void pass_over_gap(std::string const& body) {
-    auto const j = wire::json::parse(body, nullptr, false);
+    auto const j = Json::parse(body, nullptr, false);
     if (!j.is_object())
       return;
     auto& handle = state_.handle();
@@ -3465,6 +3509,7 @@ class run_driver {
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 #include <openssl/rand.h>
+#include <array>
 namespace hf::detail {
 template <class = void>
 void crypto_init() noexcept {
@@ -3485,8 +3530,8 @@ template <class = void>
 template <class Context = EVP_MD_CTX>
 class sha256 {
  public:
-  sha256() : context_(EVP_MD_CTX_new(), &EVP_MD_CTX_free) {
-    if (!context_ || EVP_DigestInit_ex(context_.get(), EVP_sha256(), nullptr) != 1)
+  sha256() {
+    if (context_.get() == nullptr || EVP_DigestInit_ex(context_.get(), EVP_sha256(), nullptr) != 1)
       fail();
   }
   void update(std::string_view data) {
@@ -3505,7 +3550,16 @@ class sha256 {
   [[noreturn]] static void fail() {
     throw error(errc::internal, "OpenSSL cannot compute a SHA-256 digest");
   }
-  std::unique_ptr<Context, decltype(&EVP_MD_CTX_free)> context_;
+  class owned_context {
+   public:
+    owned_context() : context_(EVP_MD_CTX_new()) {}
+    owned_context(owned_context const&) = delete;
+    owned_context& operator=(owned_context const&) = delete;
+    ~owned_context() { EVP_MD_CTX_free(context_); }
+    [[nodiscard]] Context* get() const noexcept { return context_; }
+   private:
+    Context* context_;
+  } context_;
 };
 template <class = void>
 [[nodiscard]] std::string sha256_hex(std::string_view data) {
@@ -3797,34 +3851,33 @@ http::response send_spawn(agent_client<Transport>& agent, http::request rq, run_
   std::optional<clock::time_point> give_up_at;
   for (;;) {
     guard.address(rq);
-    std::optional<error> failure;
     try {
       return agent.call("spawn", rq, 1u << 20);
-    } catch (error const& e) {
-      failure = e;
+    } catch (error const& failure) {
+      guard.failed(failure);
+      handle.agent_instance = guard.instance();
+      auto const give_up = [&](errc code) {
+        if (!guard.may_have_arrived())
+          throw failure;
+        auto details = failure.details();
+        details.may_have_reached_peer = true;
+        throw run_interrupted(code,
+                              "spawn '" + label + "' may have taken effect: " + failure.what(),
+                              handle, {}, {}, std::move(details));
+      };
+      if (!may_pass(failure))
+        give_up(failure.kind());
+      if (!guard.allows())
+        give_up(errc::outcome_unknown);
+      if (!give_up_at && !guard.may_have_arrived() && agent.is_end_of_machine(failure))
+        throw sandbox_ended_error(failure.details());
+      if (!give_up_at)
+        give_up_at = clock::now() + options.reconnect_budget;
+      if (clock::now() >= *give_up_at)
+        give_up(errc::connection_lost);
+      if (!pauses.wait(failure))
+        give_up(errc::request_timed_out);
     }
-    guard.failed(*failure);
-    handle.agent_instance = guard.instance();
-    auto const give_up = [&](errc code) {
-      if (!guard.may_have_arrived())
-        throw *failure;
-      auto details = failure->details();
-      details.may_have_reached_peer = true;
-      throw run_interrupted(code, "spawn '" + label + "' may have taken effect: " + failure->what(),
-                            handle, {}, {}, std::move(details));
-    };
-    if (!may_pass(*failure))
-      give_up(failure->kind());
-    if (!guard.allows())
-      give_up(errc::outcome_unknown);
-    if (!give_up_at && !guard.may_have_arrived() && agent.is_end_of_machine(*failure))
-      throw sandbox_ended_error(failure->details());
-    if (!give_up_at)
-      give_up_at = clock::now() + options.reconnect_budget;
-    if (clock::now() >= *give_up_at)
-      give_up(errc::connection_lost);
-    if (!pauses.wait(*failure))
-      give_up(errc::request_timed_out);
   }
 }
 template <transport Transport, class Json = wire::json>
@@ -4568,10 +4621,11 @@ template <class Stop>
 class parallel_run {
  public:
   explicit parallel_run(Stop& stop) : stop_(stop) {}
+  template <class Thread = std::thread>
   void run(std::size_t count, std::size_t threads, std::function<void(std::size_t)> const& task,
            std::function<void()> const& tick) {
     count_ = count;
-    std::vector<std::thread> workers;
+    std::vector<Thread> workers;
     workers.reserve((std::min)(threads, count));
     for (std::size_t i = 0; i < (std::min)(threads, count); ++i) {
       {
@@ -5139,7 +5193,6 @@ class file_transfer {
 #define HF_SANDBOX_FILES_HPP
 
 
-#include <iterator>
 
 namespace hf {
 
@@ -5164,13 +5217,22 @@ class basic_files {
   explicit basic_files(std::shared_ptr<agent_client<Transport>> agent) : agent_(std::move(agent)) {}
 
   /// All entries of a directory, sorted by the bytes of their names; "." and ".." are not among
-  /// them. Follows as many pages as it takes.
+  /// them. Follows as many pages as it takes; `errc::too_large` beyond 1,000,000 entries or 1 GiB
+  /// of names and paths: such a directory is for `list_page`.
   [[nodiscard]] std::vector<file_entry> list(std::string const& path,
                                              call_options const& options = {}) {
     std::vector<file_entry> all;
     std::string after;
+    std::uint64_t text = 0;
     for (;;) {
       auto page = list_page(path, after, 0, options);
+      for (auto const& entry : page.entries)
+        text += entry.name.size() + entry.path.size();
+      if (all.size() + page.entries.size() > 1'000'000 || text > (std::uint64_t{1} << 30))
+        throw error(errc::too_large,
+                    detail::file_call_name("list", path) +
+                        ": more than 1,000,000 entries or 1 GiB of names; use list_page",
+                    {.where = hop::client, .may_have_reached_peer = true});
       all.insert(all.end(), std::make_move_iterator(page.entries.begin()),
                  std::make_move_iterator(page.entries.end()));
       if (!page.truncated)
@@ -5392,7 +5454,8 @@ class basic_process {
 
   /// Waits for at most `time`; nothing when it still runs then. `errc::request_timed_out` when the
   /// agent has not said so 5 s later.
-  std::optional<process_status> wait_for(std::chrono::milliseconds time, stop_token stop = {}) {
+  template <std::same_as<process_status> Status = process_status>
+  std::optional<Status> wait_for(std::chrono::milliseconds time, stop_token stop = {}) {
     auto const until = std::chrono::steady_clock::now() + time;
     for (;;) {
       auto const left = std::chrono::duration_cast<std::chrono::milliseconds>(
@@ -5415,14 +5478,7 @@ class basic_process {
   bool kill(call_options const& options = {}) {
     auto const rq = request("DELETE", {}, options);
     auto const answer = agent_->call_idempotent("kill " + id(), rq, 1u << 20);
-    auto const j = wire::json::parse(answer.body, nullptr, false);
-    if (!j.is_object())
-      return false;
-    // Agents of version 0.5 say only "ok", also to the process ids of the system, which they
-    // ignore.
-    if (!j.contains("killed"))
-      return j.value("ok", wire::json(false)) == true && id().starts_with("p-");
-    return j["killed"] == true;
+    return says_killed(answer.body);
   }
 
   /// Sends a signal. Needs our agent (`errc::unsupported`).
@@ -5503,6 +5559,18 @@ class basic_process {
         std::move(method), std::string(wire::processes_route) + "/" + id() + below, options);
     detail::address_to(rq, handle_.agent_instance);
     return rq;
+  }
+
+  template <class Json = wire::json>
+  [[nodiscard]] bool says_killed(std::string const& answer) const {
+    auto const j = Json::parse(answer, nullptr, false);
+    if (!j.is_object())
+      return false;
+    // Agents of version 0.5 say only "ok", also to the process ids of the system, which they
+    // ignore.
+    if (!j.contains("killed"))
+      return j.value("ok", Json(false)) == true && id().starts_with("p-");
+    return j["killed"] == true;
   }
 
   /// Asks how it stands, waiting at most `time` for its end.
@@ -7891,14 +7959,14 @@ namespace hf::hub {
 inline constexpr char const* default_image = "python:3.12";
 inline constexpr char const* default_flavor = "cpu-basic";
 inline constexpr std::chrono::seconds default_timeout = std::chrono::hours(24);
-inline constexpr std::array<std::string_view, 7> reserved_variables{
+inline constexpr std::string_view reserved_variables[] = {
     "SBX_PORT",     "SBX_TOKEN",     "SBX_IDLE_TIMEOUT", "SBX_HOST_MODE",
     "SBX_CAPACITY", "SBX_MAX_HOSTS", "SBX_SOCKET"};
 namespace sandbox_request_detail {
 template <class = void>
 [[nodiscard]] bool is_reserved_variable(std::string_view name) noexcept {
-  return std::find(reserved_variables.begin(), reserved_variables.end(), name) !=
-         reserved_variables.end();
+  return std::find(std::begin(reserved_variables), std::end(reserved_variables), name) !=
+         std::end(reserved_variables);
 }
 template <class Variables>
 Variables checked_variables(Variables variables, char const* field) {
@@ -8455,8 +8523,7 @@ class hf_jobs_launcher {
  public:
   /// With these settings.
   template <std::same_as<hf_jobs_options> Options = hf_jobs_options>
-  explicit hf_jobs_launcher(Options options = {})
-      : state_(std::make_unique<state<>>(std::move(options))) {}
+  explicit hf_jobs_launcher(Options options = {}) : state_(new state<>(std::move(options))) {}
 
   /// Starts a job whose agent answers. Throws `launch_error` (`launch_failed`, `start_timed_out`)
   /// with the job's last lines, `unauthenticated`, `permission_denied`, `quota_exceeded`,
@@ -8803,7 +8870,7 @@ class hf_jobs_launcher {
     return state_.get();
   }
 
-  std::unique_ptr<state<>> state_;
+  detail::owner<state<>> state_;
 };
 
 }  // namespace hf
@@ -8816,8 +8883,8 @@ class hf_jobs_launcher {
 #define HF_SANDBOX_AGENT_LOCATE_HPP
 namespace hf {
 inline constexpr std::string_view agent_file_name = "hf-sandbox-agent";
-template <class = void>
-[[nodiscard]] std::filesystem::path locate_agent(std::filesystem::path const& given = {}) {
+template <class Path = std::filesystem::path>
+[[nodiscard]] Path locate_agent(std::filesystem::path const& given = {}) {
   namespace fs = std::filesystem;
   auto const usable = [](fs::path const& path) {
     std::error_code ec;
@@ -8837,7 +8904,7 @@ template <class = void>
     return only(given, "the launcher's option 'agent'");
   if (char const* const path = std::getenv("HF_SANDBOX_AGENT"); path != nullptr && *path != '\0')
     return only(path, "HF_SANDBOX_AGENT");
-  std::vector<fs::path> places;
+  std::vector<Path> places;
 #if defined(HF_SANDBOX_AGENT_PATH)
   places.emplace_back(HF_SANDBOX_AGENT_PATH);
 #endif
@@ -11342,7 +11409,7 @@ class docker_launcher {
   /// Connects to nothing yet; a bad address or context is reported by the first call.
   template <std::same_as<docker_options> Options = docker_options>
   explicit docker_launcher(Options options = {})
-      : machines_(std::make_unique<detail::docker::machines<>>(std::move(options))) {}
+      : machines_(new detail::docker::machines<>(std::move(options))) {}
 
   /// Starts a container and waits until its agent answers. A missing image is pulled first; that
   /// time does not count against `start_timeout`. On failure nothing is left behind, unless the
@@ -11387,7 +11454,7 @@ class docker_launcher {
     return machines_.get();
   }
 
-  std::unique_ptr<detail::docker::machines<>> machines_;
+  detail::owner<detail::docker::machines<>> machines_;
 };
 
 }  // namespace hf
@@ -11613,13 +11680,12 @@ class local_sandboxes {
     machine.endpoint = reach(id, record->alias, std::move(*token));
     return machine;
   }
-  [[nodiscard]] std::optional<local_record> wait_for_record(int directory) const {
+  [[nodiscard]] auto wait_for_record(int directory) const {
     auto const deadline = std::chrono::steady_clock::now() + longest_end;
     for (;;) {
-      if (auto record = read_local_record<Json>(directory))
+      auto record = read_local_record<Json>(directory);
+      if (record || try_lock_directory(directory) || std::chrono::steady_clock::now() >= deadline)
         return record;
-      if (try_lock_directory(directory) || std::chrono::steady_clock::now() >= deadline)
-        return std::nullopt;
       ::poll(nullptr, 0, 2);
     }
   }
@@ -11914,7 +11980,7 @@ struct local_start {
 inline constexpr int spawned_lifeline_fd = 3;
 inline constexpr int spawned_status_fd = 4;
 inline constexpr int spawned_lock_fd = 5;
-template <class = void>
+template <class Text = char>
 local_start spawn_local_agent(std::string const& program, std::vector<std::string> const& arguments,
                               std::vector<std::string> const& environment, int lock_fd) {
   auto const above = [](int fd) {
@@ -11937,12 +12003,12 @@ local_start spawn_local_agent(std::string const& program, std::vector<std::strin
   unique_fd const child_lifeline = above(lifeline_end.get());
   unique_fd const child_status = above(status_end.get());
   unique_fd const child_lock = above(lock_fd);
-  std::vector<char*> argv;
-  std::vector<char*> envp;
+  std::vector<Text*> argv;
+  std::vector<Text*> envp;
   for (auto const& text : arguments)
-    argv.push_back(const_cast<char*>(text.c_str()));
+    argv.push_back(const_cast<Text*>(text.c_str()));
   for (auto const& text : environment)
-    envp.push_back(const_cast<char*>(text.c_str()));
+    envp.push_back(const_cast<Text*>(text.c_str()));
   argv.push_back(nullptr);
   envp.push_back(nullptr);
   struct spawn_plan {
@@ -13070,8 +13136,7 @@ class curl_transport {
   curl_transport() : curl_transport(transport_options{}) {}
   /// Throws `errc::internal` when libcurl cannot be initialised.
   template <std::same_as<transport_options> Options = transport_options>
-  explicit curl_transport(Options options)
-      : state_(std::make_unique<state<>>(std::move(options))) {}
+  explicit curl_transport(Options options) : state_(new state<>(std::move(options))) {}
 
   /// Performs one request; see `hf::transport` for the rules and errors.
   template <std::same_as<http::request> Request = http::request>
@@ -13106,7 +13171,7 @@ class curl_transport {
     return state_.get();
   }
 
-  std::unique_ptr<state<>> state_;
+  detail::owner<state<>> state_;
 };
 
 static_assert(transport<curl_transport>);

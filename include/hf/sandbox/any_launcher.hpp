@@ -2,11 +2,11 @@
 #define HF_SANDBOX_ANY_LAUNCHER_HPP
 
 #include <hf/sandbox/any_transport.hpp>
+#include <hf/sandbox/detail/owner.hpp>
 #include <hf/sandbox/launchers/launcher.hpp>
 #include <hf/sandbox/options.hpp>
 
 #include <concepts>
-#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -22,7 +22,7 @@ class any_launcher {
   /// Takes a launcher over.
   template <class L>
   requires(!std::same_as<L, any_launcher>) && launcher<L, any_transport> any_launcher(L held)
-      : held_(std::make_unique<holder<L>>(std::move(held))) {}
+      : held_(new holder<L>(std::move(held))) {}
 
   /// Starts a machine with the launcher inside.
   template <std::same_as<any_transport> T>
@@ -97,7 +97,7 @@ class any_launcher {
     L held;
   };
 
-  std::unique_ptr<base> held_;
+  detail::owner<base> held_;
 };
 
 }  // namespace hf

@@ -1,13 +1,13 @@
 #ifndef HF_SANDBOX_ANY_TRANSPORT_HPP
 #define HF_SANDBOX_ANY_TRANSPORT_HPP
 
+#include <hf/sandbox/detail/owner.hpp>
 #include <hf/sandbox/http/request.hpp>
 #include <hf/sandbox/http/response.hpp>
 #include <hf/sandbox/http/transport.hpp>
 #include <hf/sandbox/http/transport_traits.hpp>
 
 #include <concepts>
-#include <memory>
 #include <utility>
 
 namespace hf {
@@ -22,7 +22,7 @@ class any_transport {
   /// Takes a transport over.
   template <class T>
   requires(!std::same_as<T, any_transport>) && transport<T> any_transport(T held)
-      : held_(std::make_unique<holder<T>>(std::move(held))) {}
+      : held_(new holder<T>(std::move(held))) {}
 
   /// Performs one request through the transport that is held.
   void send(http::request const& rq, http::response_sink& sink) { held_->send(rq, sink); }
@@ -44,7 +44,7 @@ class any_transport {
     T held;
   };
 
-  std::unique_ptr<base> held_;
+  detail::owner<base> held_;
 };
 
 static_assert(transport<any_transport>);

@@ -1,7 +1,7 @@
 #ifndef HF_SANDBOX_ERROR_HPP
 #define HF_SANDBOX_ERROR_HPP
 
-#include <array>
+#include <iterator>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -99,55 +99,55 @@ enum class errc {
 };
 
 namespace detail {
-inline constexpr std::array<std::string_view, 38> errc_names{"success",
-                                                             "invalid_argument",
-                                                             "unsupported",
-                                                             "unauthenticated",
-                                                             "permission_denied",
-                                                             "not_found",
-                                                             "conflict",
-                                                             "quota_exceeded",
-                                                             "rate_limited",
-                                                             "offline",
-                                                             "resolve_failed",
-                                                             "connect_failed",
-                                                             "tls_failed",
-                                                             "request_timed_out",
-                                                             "connection_lost",
-                                                             "cancelled",
-                                                             "protocol_error",
-                                                             "outcome_unknown",
-                                                             "launch_failed",
-                                                             "start_timed_out",
-                                                             "sandbox_expired",
-                                                             "agent_not_found",
-                                                             "isolation_unavailable",
-                                                             "exec_failed",
-                                                             "command_failed",
-                                                             "command_timed_out",
-                                                             "op_unknown",
-                                                             "output_gone",
-                                                             "output_limit",
-                                                             "is_directory",
-                                                             "not_directory",
-                                                             "not_regular",
-                                                             "not_empty",
-                                                             "no_space",
-                                                             "io_error",
-                                                             "too_large",
-                                                             "resource_exhausted",
-                                                             "server_error"};
+inline constexpr std::string_view errc_names[] = {"success",
+                                                  "invalid_argument",
+                                                  "unsupported",
+                                                  "unauthenticated",
+                                                  "permission_denied",
+                                                  "not_found",
+                                                  "conflict",
+                                                  "quota_exceeded",
+                                                  "rate_limited",
+                                                  "offline",
+                                                  "resolve_failed",
+                                                  "connect_failed",
+                                                  "tls_failed",
+                                                  "request_timed_out",
+                                                  "connection_lost",
+                                                  "cancelled",
+                                                  "protocol_error",
+                                                  "outcome_unknown",
+                                                  "launch_failed",
+                                                  "start_timed_out",
+                                                  "sandbox_expired",
+                                                  "agent_not_found",
+                                                  "isolation_unavailable",
+                                                  "exec_failed",
+                                                  "command_failed",
+                                                  "command_timed_out",
+                                                  "op_unknown",
+                                                  "output_gone",
+                                                  "output_limit",
+                                                  "is_directory",
+                                                  "not_directory",
+                                                  "not_regular",
+                                                  "not_empty",
+                                                  "no_space",
+                                                  "io_error",
+                                                  "too_large",
+                                                  "resource_exhausted",
+                                                  "server_error"};
 }  // namespace detail
 
 /// The code's name, as it stands in `errc`; "internal" for anything else.
 [[nodiscard]] constexpr std::string_view to_string(errc code) noexcept {
   auto const index = static_cast<std::size_t>(code);
-  return index < detail::errc_names.size() ? detail::errc_names[index] : "internal";
+  return index < std::size(detail::errc_names) ? detail::errc_names[index] : "internal";
 }
 
 /// The code with this name; `errc::internal` for an unknown one.
 [[nodiscard]] constexpr errc errc_from_string(std::string_view name) noexcept {
-  for (std::size_t i = 1; i < detail::errc_names.size(); ++i)
+  for (std::size_t i = 1; i < std::size(detail::errc_names); ++i)
     if (detail::errc_names[i] == name)
       return static_cast<errc>(i);
   return errc::internal;
@@ -208,8 +208,8 @@ struct error_details {
   double retry_after_s = -1;
   /// Whether any byte of the request may have reached the peer.
   bool may_have_reached_peer = false;
-  /// The step of starting a command that failed (`chdir`, `exec`, `limits`, `user`, ...); empty
-  /// unless the code is `exec_failed`.
+  /// The step of starting a command that failed (`chdir`, `exec`, `limits`, `user`, ...) or, in a
+  /// `launch_error`, of starting a machine; else empty.
   std::string stage = {};
   /// The system's error number behind the failure; 0 when there is none.
   int system_error = 0;
@@ -223,8 +223,7 @@ class error : public std::system_error {
  public:
   /// An error with a code, a sentence and what else is known.
   error(errc code, std::string message, error_details details = {})
-      : std::system_error(make_error_code(code)),
-        state_(std::make_shared<state const>(state{std::move(message), std::move(details)})) {}
+      : error(code, std::move(message), std::move(details), {}) {}
 
   /// One sentence for people, without any secret.
   [[nodiscard]] char const* what() const noexcept override { return state_->message.c_str(); }
@@ -248,10 +247,20 @@ class error : public std::system_error {
   }
 
  private:
+  friend class launch_error;
+
   struct state {
     std::string message;
     error_details details;
+    std::string log_tail;
   };
+
+  error(errc code, std::string message, error_details details, std::string log_tail)
+      : std::system_error(make_error_code(code)),
+        state_(std::make_shared<state const>(
+            state{std::move(message), std::move(details), std::move(log_tail)})) {}
+  [[nodiscard]] std::string const& last_lines() const noexcept { return state_->log_tail; }
+
   std::shared_ptr<state const> state_;
 };
 
@@ -262,20 +271,19 @@ class launch_error : public error {
   /// empty).
   launch_error(errc code, std::string message, std::string stage, std::string log_tail,
                error_details details = {})
-      : error(code, log_tail.empty() ? message : message + "\n" + log_tail, std::move(details)),
-        extra_(std::make_shared<extra const>(extra{std::move(stage), std::move(log_tail)})) {}
+      : error(code, log_tail.empty() ? message : message + "\n" + log_tail,
+              at_stage(std::move(details), std::move(stage)), std::move(log_tail)) {}
 
   /// The step that failed (for instance "schedule", "start", "ready").
-  [[nodiscard]] std::string const& stage() const noexcept { return extra_->stage; }
+  [[nodiscard]] std::string const& stage() const noexcept { return details().stage; }
   /// The last lines that the machine printed; empty when there are none.
-  [[nodiscard]] std::string const& log_tail() const noexcept { return extra_->log_tail; }
+  [[nodiscard]] std::string const& log_tail() const noexcept { return last_lines(); }
 
  private:
-  struct extra {
-    std::string stage;
-    std::string log_tail;
-  };
-  std::shared_ptr<extra const> extra_;
+  static error_details at_stage(error_details details, std::string stage) {
+    details.stage = std::move(stage);
+    return details;
+  }
 };
 
 }  // namespace hf

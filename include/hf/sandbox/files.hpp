@@ -46,13 +46,22 @@ class basic_files {
   explicit basic_files(std::shared_ptr<agent_client<Transport>> agent) : agent_(std::move(agent)) {}
 
   /// All entries of a directory, sorted by the bytes of their names; "." and ".." are not among
-  /// them. Follows as many pages as it takes.
+  /// them. Follows as many pages as it takes; `errc::too_large` beyond 1,000,000 entries or 1 GiB
+  /// of names and paths: such a directory is for `list_page`.
   [[nodiscard]] std::vector<file_entry> list(std::string const& path,
                                              call_options const& options = {}) {
     std::vector<file_entry> all;
     std::string after;
+    std::uint64_t text = 0;
     for (;;) {
       auto page = list_page(path, after, 0, options);
+      for (auto const& entry : page.entries)
+        text += entry.name.size() + entry.path.size();
+      if (all.size() + page.entries.size() > 1'000'000 || text > (std::uint64_t{1} << 30))
+        throw error(errc::too_large,
+                    detail::file_call_name("list", path) +
+                        ": more than 1,000,000 entries or 1 GiB of names; use list_page",
+                    {.where = hop::client, .may_have_reached_peer = true});
       all.insert(all.end(), std::make_move_iterator(page.entries.begin()),
                  std::make_move_iterator(page.entries.end()));
       if (!page.truncated)

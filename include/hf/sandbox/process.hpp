@@ -14,6 +14,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <concepts>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -91,7 +92,8 @@ class basic_process {
 
   /// Waits for at most `time`; nothing when it still runs then. `errc::request_timed_out` when the
   /// agent has not said so 5 s later.
-  std::optional<process_status> wait_for(std::chrono::milliseconds time, stop_token stop = {}) {
+  template <std::same_as<process_status> Status = process_status>
+  std::optional<Status> wait_for(std::chrono::milliseconds time, stop_token stop = {}) {
     auto const until = std::chrono::steady_clock::now() + time;
     for (;;) {
       auto const left = std::chrono::duration_cast<std::chrono::milliseconds>(
@@ -114,14 +116,7 @@ class basic_process {
   bool kill(call_options const& options = {}) {
     auto const rq = request("DELETE", {}, options);
     auto const answer = agent_->call_idempotent("kill " + id(), rq, 1u << 20);
-    auto const j = wire::json::parse(answer.body, nullptr, false);
-    if (!j.is_object())
-      return false;
-    // Agents of version 0.5 say only "ok", also to the process ids of the system, which they
-    // ignore.
-    if (!j.contains("killed"))
-      return j.value("ok", wire::json(false)) == true && id().starts_with("p-");
-    return j["killed"] == true;
+    return says_killed(answer.body);
   }
 
   /// Sends a signal. Needs our agent (`errc::unsupported`).
@@ -202,6 +197,18 @@ class basic_process {
         std::move(method), std::string(wire::processes_route) + "/" + id() + below, options);
     detail::address_to(rq, handle_.agent_instance);
     return rq;
+  }
+
+  template <class Json = wire::json>
+  [[nodiscard]] bool says_killed(std::string const& answer) const {
+    auto const j = Json::parse(answer, nullptr, false);
+    if (!j.is_object())
+      return false;
+    // Agents of version 0.5 say only "ok", also to the process ids of the system, which they
+    // ignore.
+    if (!j.contains("killed"))
+      return j.value("ok", Json(false)) == true && id().starts_with("p-");
+    return j["killed"] == true;
   }
 
   /// Asks how it stands, waiting at most `time` for its end.

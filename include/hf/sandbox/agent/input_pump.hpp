@@ -18,7 +18,6 @@
 #include <cstdint>
 #include <exception>
 #include <memory>
-#include <optional>
 #include <span>
 #include <string>
 #include <thread>
@@ -130,7 +129,8 @@ class input_pump {
       for (;;) {
         auto const size = (std::min)(piece, total - offset);
         bool const last = offset + size == total;
-        auto const sent = attempt([&] { return send_piece(source, offset, size, last); });
+        auto const wait = [&](error const& failure) { static_cast<void>(pauses.wait(failure)); };
+        auto const sent = attempt([&] { return send_piece(source, offset, size, last); }, wait);
         if (sent.over || (sent.done && last))
           return;
         if (sent.done) {
@@ -139,8 +139,7 @@ class input_pump {
           continue;
         }
         // Part of the piece may have arrived: go on behind what the agent has.
-        static_cast<void>(pauses.wait(*sent.failure));
-        auto const asked = attempt([&] { return ask_accepted(offset); });
+        auto const asked = attempt([&] { return ask_accepted(offset); }, [](error const&) {});
         if (asked.over)
           return;
         if (asked.done && accepted_ > offset) {
@@ -161,13 +160,11 @@ class input_pump {
     bool done = false;
     /// The run takes no more input: it has ended, or the sending is no longer wanted.
     bool over = false;
-    /// What may pass, when neither.
-    std::optional<error> failure = {};
   };
 
-  /// Throws what does not pass.
-  template <class Request>
-  outcome attempt(Request&& request) {
+  /// Throws what does not pass; tells `passing` of what may.
+  template <class Request, class Passing>
+  outcome attempt(Request&& request, Passing&& passing) {
     try {
       request();
       return {.done = true};
@@ -180,7 +177,8 @@ class input_pump {
       // 409: another request of ours is still at it.
       if (!may_pass(e) && e.http_status() != 409)
         throw;
-      return {.failure = e};
+      passing(e);
+      return {};
     }
   }
 

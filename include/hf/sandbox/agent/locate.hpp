@@ -24,8 +24,8 @@ inline constexpr std::string_view agent_file_name = "hf-sandbox-agent";
 /// `../libexec/hf-sandbox/hf-sandbox-agent` (installed), `hf-sandbox-agent`,
 /// `../bin/hf-sandbox-agent`, `../agent/hf-sandbox-agent` (build tree); `/usr/local/libexec`,
 /// `/usr/libexec`; then `PATH`. Throws `errc::agent_not_found` with the list of all these.
-template <class = void>
-[[nodiscard]] std::filesystem::path locate_agent(std::filesystem::path const& given = {}) {
+template <class Path = std::filesystem::path>
+[[nodiscard]] Path locate_agent(std::filesystem::path const& given = {}) {
   namespace fs = std::filesystem;
   auto const usable = [](fs::path const& path) {
     std::error_code ec;
@@ -46,7 +46,7 @@ template <class = void>
   if (char const* const path = std::getenv("HF_SANDBOX_AGENT"); path != nullptr && *path != '\0')
     return only(path, "HF_SANDBOX_AGENT");
 
-  std::vector<fs::path> places;
+  std::vector<Path> places;
 #if defined(HF_SANDBOX_AGENT_PATH)
   places.emplace_back(HF_SANDBOX_AGENT_PATH);
 #endif

@@ -40,35 +40,34 @@ http::response send_spawn(agent_client<Transport>& agent, http::request rq, run_
   std::optional<clock::time_point> give_up_at;
   for (;;) {
     guard.address(rq);
-    std::optional<error> failure;
     try {
       return agent.call("spawn", rq, 1u << 20);
-    } catch (error const& e) {
-      failure = e;
+    } catch (error const& failure) {
+      guard.failed(failure);
+      handle.agent_instance = guard.instance();
+      // Once a request may have arrived, the handle is what finds the process again.
+      auto const give_up = [&](errc code) {
+        if (!guard.may_have_arrived())
+          throw failure;
+        auto details = failure.details();
+        details.may_have_reached_peer = true;
+        throw run_interrupted(code,
+                              "spawn '" + label + "' may have taken effect: " + failure.what(),
+                              handle, {}, {}, std::move(details));
+      };
+      if (!may_pass(failure))
+        give_up(failure.kind());
+      if (!guard.allows())
+        give_up(errc::outcome_unknown);
+      if (!give_up_at && !guard.may_have_arrived() && agent.is_end_of_machine(failure))
+        throw sandbox_ended_error(failure.details());
+      if (!give_up_at)
+        give_up_at = clock::now() + options.reconnect_budget;
+      if (clock::now() >= *give_up_at)
+        give_up(errc::connection_lost);
+      if (!pauses.wait(failure))
+        give_up(errc::request_timed_out);
     }
-    guard.failed(*failure);
-    handle.agent_instance = guard.instance();
-    // Once a request may have arrived, the handle is what finds the process again.
-    auto const give_up = [&](errc code) {
-      if (!guard.may_have_arrived())
-        throw *failure;
-      auto details = failure->details();
-      details.may_have_reached_peer = true;
-      throw run_interrupted(code, "spawn '" + label + "' may have taken effect: " + failure->what(),
-                            handle, {}, {}, std::move(details));
-    };
-    if (!may_pass(*failure))
-      give_up(failure->kind());
-    if (!guard.allows())
-      give_up(errc::outcome_unknown);
-    if (!give_up_at && !guard.may_have_arrived() && agent.is_end_of_machine(*failure))
-      throw sandbox_ended_error(failure->details());
-    if (!give_up_at)
-      give_up_at = clock::now() + options.reconnect_budget;
-    if (clock::now() >= *give_up_at)
-      give_up(errc::connection_lost);
-    if (!pauses.wait(*failure))
-      give_up(errc::request_timed_out);
   }
 }
 

@@ -10,7 +10,6 @@
 
 #include <array>
 #include <cstddef>
-#include <memory>
 #include <string>
 #include <string_view>
 
@@ -40,8 +39,8 @@ template <class = void>
 template <class Context = EVP_MD_CTX>
 class sha256 {
  public:
-  sha256() : context_(EVP_MD_CTX_new(), &EVP_MD_CTX_free) {
-    if (!context_ || EVP_DigestInit_ex(context_.get(), EVP_sha256(), nullptr) != 1)
+  sha256() {
+    if (context_.get() == nullptr || EVP_DigestInit_ex(context_.get(), EVP_sha256(), nullptr) != 1)
       fail();
   }
   void update(std::string_view data) {
@@ -62,7 +61,18 @@ class sha256 {
   [[noreturn]] static void fail() {
     throw error(errc::internal, "OpenSSL cannot compute a SHA-256 digest");
   }
-  std::unique_ptr<Context, decltype(&EVP_MD_CTX_free)> context_;
+
+  class owned_context {
+   public:
+    owned_context() : context_(EVP_MD_CTX_new()) {}
+    owned_context(owned_context const&) = delete;
+    owned_context& operator=(owned_context const&) = delete;
+    ~owned_context() { EVP_MD_CTX_free(context_); }
+    [[nodiscard]] Context* get() const noexcept { return context_; }
+
+   private:
+    Context* context_;
+  } context_;
 };
 
 /// SHA-256 as 64 hexadecimal digits.

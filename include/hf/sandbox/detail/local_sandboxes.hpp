@@ -187,13 +187,12 @@ class local_sandboxes {
   /// Waits for the record of a sandbox that lives; nothing when the sandbox has ended. The record
   /// is the first thing that is written, but it may be the first one to go, too: while the keeper
   /// removes the directory, it still has the lock.
-  [[nodiscard]] std::optional<local_record> wait_for_record(int directory) const {
+  [[nodiscard]] auto wait_for_record(int directory) const {
     auto const deadline = std::chrono::steady_clock::now() + longest_end;
     for (;;) {
-      if (auto record = read_local_record<Json>(directory))
+      auto record = read_local_record<Json>(directory);
+      if (record || try_lock_directory(directory) || std::chrono::steady_clock::now() >= deadline)
         return record;
-      if (try_lock_directory(directory) || std::chrono::steady_clock::now() >= deadline)
-        return std::nullopt;
       ::poll(nullptr, 0, 2);
     }
   }

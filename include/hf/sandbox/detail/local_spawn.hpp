@@ -77,7 +77,7 @@ inline constexpr int spawned_lock_fd = 5;
 /// with the three descriptors.
 ///
 /// Uses posix_spawn, which is safe in a program with many threads.
-template <class = void>
+template <class Text = char>
 local_start spawn_local_agent(std::string const& program, std::vector<std::string> const& arguments,
                               std::vector<std::string> const& environment, int lock_fd) {
   // Sources lie above the targets, so that no dup2 overwrites another's source.
@@ -102,12 +102,12 @@ local_start spawn_local_agent(std::string const& program, std::vector<std::strin
   unique_fd const child_status = above(status_end.get());
   unique_fd const child_lock = above(lock_fd);
 
-  std::vector<char*> argv;
-  std::vector<char*> envp;
+  std::vector<Text*> argv;
+  std::vector<Text*> envp;
   for (auto const& text : arguments)
-    argv.push_back(const_cast<char*>(text.c_str()));
+    argv.push_back(const_cast<Text*>(text.c_str()));
   for (auto const& text : environment)
-    envp.push_back(const_cast<char*>(text.c_str()));
+    envp.push_back(const_cast<Text*>(text.c_str()));
   argv.push_back(nullptr);
   envp.push_back(nullptr);
 

@@ -27,10 +27,11 @@ class parallel_run {
 
   /// Performs `task(0)` to `task(count - 1)` in this order, up to `threads` at once; calls `tick`
   /// on the calling thread after every `report`, several reports at once counting as one.
+  template <class Thread = std::thread>
   void run(std::size_t count, std::size_t threads, std::function<void(std::size_t)> const& task,
            std::function<void()> const& tick) {
     count_ = count;
-    std::vector<std::thread> workers;
+    std::vector<Thread> workers;
     workers.reserve((std::min)(threads, count));
     for (std::size_t i = 0; i < (std::min)(threads, count); ++i) {
       {

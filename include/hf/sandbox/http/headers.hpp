@@ -1,7 +1,6 @@
 #ifndef HF_SANDBOX_HTTP_HEADERS_HPP
 #define HF_SANDBOX_HTTP_HEADERS_HPP
 
-#include <algorithm>
 #include <initializer_list>
 #include <optional>
 #include <string>
@@ -54,9 +53,11 @@ class headers {
   }
   /// Removes all fields of that name.
   void erase(std::string_view name) {
-    fields_.erase(std::remove_if(fields_.begin(), fields_.end(),
-                                 [&](header const& f) { return iequals(f.name, name); }),
-                  fields_.end());
+    for (auto field = fields_.begin(); field != fields_.end();)
+      if (iequals(field->name, name))
+        field = fields_.erase(field);
+      else
+        ++field;
   }
   /// The first value of that name; nothing when absent.
   [[nodiscard]] std::optional<std::string_view> find(std::string_view name) const {

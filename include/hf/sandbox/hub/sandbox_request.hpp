@@ -11,8 +11,8 @@
 #include <hf/sandbox/wire/routes.hpp>
 
 #include <algorithm>
-#include <array>
 #include <chrono>
+#include <iterator>
 #include <map>
 #include <set>
 #include <string>
@@ -30,7 +30,7 @@ inline constexpr std::chrono::seconds default_timeout = std::chrono::hours(24);
 
 /// Variables that belong to the agent: the launcher's values win over the user's. (`SBX_SOCKET`
 /// would make our agent listen where the Jobs proxy cannot reach it.)
-inline constexpr std::array<std::string_view, 7> reserved_variables{
+inline constexpr std::string_view reserved_variables[] = {
     "SBX_PORT",     "SBX_TOKEN",     "SBX_IDLE_TIMEOUT", "SBX_HOST_MODE",
     "SBX_CAPACITY", "SBX_MAX_HOSTS", "SBX_SOCKET"};
 
@@ -38,8 +38,8 @@ namespace sandbox_request_detail {
 
 template <class = void>
 [[nodiscard]] bool is_reserved_variable(std::string_view name) noexcept {
-  return std::find(reserved_variables.begin(), reserved_variables.end(), name) !=
-         reserved_variables.end();
+  return std::find(std::begin(reserved_variables), std::end(reserved_variables), name) !=
+         std::end(reserved_variables);
 }
 
 template <class Variables>

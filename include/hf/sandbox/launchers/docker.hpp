@@ -1,6 +1,7 @@
 #ifndef HF_SANDBOX_LAUNCHERS_DOCKER_HPP
 #define HF_SANDBOX_LAUNCHERS_DOCKER_HPP
 
+#include <hf/sandbox/detail/owner.hpp>
 #include <hf/sandbox/docker/launch_any_way.hpp>
 #include <hf/sandbox/docker/machines.hpp>
 #include <hf/sandbox/docker/options.hpp>
@@ -11,7 +12,6 @@
 
 #include <concepts>
 #include <cstddef>
-#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -40,7 +40,7 @@ class docker_launcher {
   /// Connects to nothing yet; a bad address or context is reported by the first call.
   template <std::same_as<docker_options> Options = docker_options>
   explicit docker_launcher(Options options = {})
-      : machines_(std::make_unique<detail::docker::machines<>>(std::move(options))) {}
+      : machines_(new detail::docker::machines<>(std::move(options))) {}
 
   /// Starts a container and waits until its agent answers. A missing image is pulled first; that
   /// time does not count against `start_timeout`. On failure nothing is left behind, unless the
@@ -85,7 +85,7 @@ class docker_launcher {
     return machines_.get();
   }
 
-  std::unique_ptr<detail::docker::machines<>> machines_;
+  detail::owner<detail::docker::machines<>> machines_;
 };
 
 }  // namespace hf

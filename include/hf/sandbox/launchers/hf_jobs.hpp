@@ -2,6 +2,7 @@
 #define HF_SANDBOX_LAUNCHERS_HF_JOBS_HPP
 
 #include <hf/sandbox/agent/agent_source.hpp>
+#include <hf/sandbox/detail/owner.hpp>
 #include <hf/sandbox/error.hpp>
 #include <hf/sandbox/http/transport_ref.hpp>
 #include <hf/sandbox/hub/job_streams.hpp>
@@ -19,7 +20,6 @@
 #include <condition_variable>
 #include <functional>
 #include <map>
-#include <memory>
 #include <mutex>
 #include <optional>
 #include <string>
@@ -38,8 +38,7 @@ class hf_jobs_launcher {
  public:
   /// With these settings.
   template <std::same_as<hf_jobs_options> Options = hf_jobs_options>
-  explicit hf_jobs_launcher(Options options = {})
-      : state_(std::make_unique<state<>>(std::move(options))) {}
+  explicit hf_jobs_launcher(Options options = {}) : state_(new state<>(std::move(options))) {}
 
   /// Starts a job whose agent answers. Throws `launch_error` (`launch_failed`, `start_timed_out`)
   /// with the job's last lines, `unauthenticated`, `permission_denied`, `quota_exceeded`,
@@ -386,7 +385,7 @@ class hf_jobs_launcher {
     return state_.get();
   }
 
-  std::unique_ptr<state<>> state_;
+  detail::owner<state<>> state_;
 };
 
 }  // namespace hf

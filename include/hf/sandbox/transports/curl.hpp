@@ -1,6 +1,7 @@
 #ifndef HF_SANDBOX_TRANSPORTS_CURL_HPP
 #define HF_SANDBOX_TRANSPORTS_CURL_HPP
 
+#include <hf/sandbox/detail/owner.hpp>
 #include <hf/sandbox/detail/validate_request.hpp>
 #include <hf/sandbox/error.hpp>
 #include <hf/sandbox/http/request.hpp>
@@ -13,7 +14,6 @@
 #include <hf/sandbox/transports/options.hpp>
 
 #include <concepts>
-#include <memory>
 #include <utility>
 
 namespace hf {
@@ -34,8 +34,7 @@ class curl_transport {
   curl_transport() : curl_transport(transport_options{}) {}
   /// Throws `errc::internal` when libcurl cannot be initialised.
   template <std::same_as<transport_options> Options = transport_options>
-  explicit curl_transport(Options options)
-      : state_(std::make_unique<state<>>(std::move(options))) {}
+  explicit curl_transport(Options options) : state_(new state<>(std::move(options))) {}
 
   /// Performs one request; see `hf::transport` for the rules and errors.
   template <std::same_as<http::request> Request = http::request>
@@ -70,7 +69,7 @@ class curl_transport {
     return state_.get();
   }
 
-  std::unique_ptr<state<>> state_;
+  detail::owner<state<>> state_;
 };
 
 static_assert(transport<curl_transport>);
