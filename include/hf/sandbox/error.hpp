@@ -255,10 +255,10 @@ class error : public std::system_error {
     std::string log_tail;
   };
 
-  error(errc code, std::string message, error_details details, std::string log_tail)
+  error(errc code, std::string message, error_details details, std::string const& log_tail)
       : std::system_error(make_error_code(code)),
         state_(std::make_shared<state const>(
-            state{std::move(message), std::move(details), std::move(log_tail)})) {}
+            state{std::move(message), std::move(details), log_tail})) {}
   [[nodiscard]] std::string const& last_lines() const noexcept { return state_->log_tail; }
 
   std::shared_ptr<state const> state_;
@@ -269,10 +269,10 @@ class launch_error : public error {
  public:
   /// `stage` is the launcher's name of the step; `log_tail` the machine's last lines (may be
   /// empty).
-  launch_error(errc code, std::string message, std::string stage, std::string log_tail,
-               error_details details = {})
+  launch_error(errc code, std::string const& message, std::string stage,
+               std::string const& log_tail, error_details details = {})
       : error(code, log_tail.empty() ? message : message + "\n" + log_tail,
-              at_stage(std::move(details), std::move(stage)), std::move(log_tail)) {}
+              at_stage(std::move(details), std::move(stage)), log_tail) {}
 
   /// The step that failed (for instance "schedule", "start", "ready").
   [[nodiscard]] std::string const& stage() const noexcept { return details().stage; }
