@@ -1357,12 +1357,106 @@ template <class = void>
 }  // namespace hf::detail
 #endif
 
+// hf/sandbox/detail/crypto.hpp
+
+#ifndef HF_SANDBOX_DETAIL_CRYPTO_HPP
+#define HF_SANDBOX_DETAIL_CRYPTO_HPP
+#include <openssl/crypto.h>
+#include <openssl/evp.h>
+#include <openssl/hmac.h>
+#include <openssl/rand.h>
+#include <array>
+namespace hf::detail {
+template <class = void>
+void crypto_init() noexcept {
+  OPENSSL_init_crypto(0, nullptr);
+}
+template <class = void>
+[[nodiscard]] std::string to_hex(std::string_view bytes) {
+  constexpr char digits[] = "0123456789abcdef";
+  std::string out;
+  out.reserve(bytes.size() * 2);
+  for (char const c : bytes) {
+    auto const byte = static_cast<unsigned char>(c);
+    out.push_back(digits[byte >> 4]);
+    out.push_back(digits[byte & 15]);
+  }
+  return out;
+}
+template <class Context = EVP_MD_CTX>
+class sha256 {
+ public:
+  sha256() {
+    if (context_.get() == nullptr || EVP_DigestInit_ex(context_.get(), EVP_sha256(), nullptr) != 1)
+      fail();
+  }
+  void update(std::string_view data) {
+    if (EVP_DigestUpdate(context_.get(), data.data(), data.size()) != 1)
+      fail();
+  }
+  [[nodiscard]] std::string finish() {
+    std::array<unsigned char, EVP_MAX_MD_SIZE> digest{};
+    unsigned size = 0;
+    if (EVP_DigestFinal_ex(context_.get(), digest.data(), &size) != 1)
+      fail();
+    return {reinterpret_cast<char const*>(digest.data()), size};
+  }
+  [[nodiscard]] std::string finish_hex() { return to_hex(finish()); }
+ private:
+  [[noreturn]] static void fail() {
+    throw error(errc::internal, "OpenSSL cannot compute a SHA-256 digest");
+  }
+  class owned_context {
+   public:
+    owned_context() : context_(EVP_MD_CTX_new()) {}
+    owned_context(owned_context const&) = delete;
+    owned_context& operator=(owned_context const&) = delete;
+    ~owned_context() { EVP_MD_CTX_free(context_); }
+    [[nodiscard]] Context* get() const noexcept { return context_; }
+   private:
+    Context* context_;
+  } context_;
+};
+template <class = void>
+[[nodiscard]] std::string sha256_hex(std::string_view data) {
+  sha256<> digest;
+  digest.update(data);
+  return digest.finish_hex();
+}
+template <class = void>
+[[nodiscard]] std::string hmac_sha256_hex(std::string_view key, std::string_view message) {
+  std::array<unsigned char, EVP_MAX_MD_SIZE> digest{};
+  unsigned size = 0;
+  auto const* const data = reinterpret_cast<unsigned char const*>(message.data());
+  if (HMAC(EVP_sha256(), key.data(), static_cast<int>(key.size()), data, message.size(),
+           digest.data(), &size) == nullptr)
+    throw error(errc::internal, "OpenSSL cannot compute an HMAC");
+  return to_hex({reinterpret_cast<char const*>(digest.data()), size});
+}
+template <class = void>
+[[nodiscard]] std::string random_bytes(std::size_t size) {
+  std::string out(size, '\0');
+  if (size != 0 &&
+      RAND_bytes(reinterpret_cast<unsigned char*>(out.data()), static_cast<int>(size)) != 1)
+    throw error(errc::internal, "OpenSSL has no random bytes");
+  return out;
+}
+template <class = void>
+[[nodiscard]] std::string random_hex(std::size_t bytes) {
+  return to_hex(random_bytes(bytes));
+}
+template <class = void>
+[[nodiscard]] bool constant_time_equal(std::string_view a, std::string_view b) noexcept {
+  return a.size() == b.size() && CRYPTO_memcmp(a.data(), b.data(), a.size()) == 0;
+}
+}  // namespace hf::detail
+#endif
+
 // hf/sandbox/detail/backoff.hpp
 
 #ifndef HF_SANDBOX_DETAIL_BACKOFF_HPP
 #define HF_SANDBOX_DETAIL_BACKOFF_HPP
 #include <algorithm>
-#include <random>
 namespace hf::detail {
 template <class = void>
 class basic_backoff {
@@ -1373,9 +1467,11 @@ class basic_backoff {
   [[nodiscard]] milliseconds next() {
     auto const step = next_;
     next_ = (std::min)(longest_, next_ * 2);
-    static thread_local std::minstd_rand random(std::random_device{}());
-    std::uniform_int_distribution<milliseconds::rep> spread(step.count() / 2, step.count());
-    return milliseconds(spread(random));
+    auto const two_bytes = random_bytes(2);
+    auto const of_65536 =
+        static_cast<unsigned char>(two_bytes[0]) * 256 + static_cast<unsigned char>(two_bytes[1]);
+    auto const half = step / 2;
+    return half + (step - half) * of_65536 / 65535;
   }
  private:
   milliseconds next_;
@@ -3498,101 +3594,6 @@ class run_driver {
   std::string body_;
   bool attached_ = false;
 };
-}  // namespace hf::detail
-#endif
-
-// hf/sandbox/detail/crypto.hpp
-
-#ifndef HF_SANDBOX_DETAIL_CRYPTO_HPP
-#define HF_SANDBOX_DETAIL_CRYPTO_HPP
-#include <openssl/crypto.h>
-#include <openssl/evp.h>
-#include <openssl/hmac.h>
-#include <openssl/rand.h>
-#include <array>
-namespace hf::detail {
-template <class = void>
-void crypto_init() noexcept {
-  OPENSSL_init_crypto(0, nullptr);
-}
-template <class = void>
-[[nodiscard]] std::string to_hex(std::string_view bytes) {
-  constexpr char digits[] = "0123456789abcdef";
-  std::string out;
-  out.reserve(bytes.size() * 2);
-  for (char const c : bytes) {
-    auto const byte = static_cast<unsigned char>(c);
-    out.push_back(digits[byte >> 4]);
-    out.push_back(digits[byte & 15]);
-  }
-  return out;
-}
-template <class Context = EVP_MD_CTX>
-class sha256 {
- public:
-  sha256() {
-    if (context_.get() == nullptr || EVP_DigestInit_ex(context_.get(), EVP_sha256(), nullptr) != 1)
-      fail();
-  }
-  void update(std::string_view data) {
-    if (EVP_DigestUpdate(context_.get(), data.data(), data.size()) != 1)
-      fail();
-  }
-  [[nodiscard]] std::string finish() {
-    std::array<unsigned char, EVP_MAX_MD_SIZE> digest{};
-    unsigned size = 0;
-    if (EVP_DigestFinal_ex(context_.get(), digest.data(), &size) != 1)
-      fail();
-    return {reinterpret_cast<char const*>(digest.data()), size};
-  }
-  [[nodiscard]] std::string finish_hex() { return to_hex(finish()); }
- private:
-  [[noreturn]] static void fail() {
-    throw error(errc::internal, "OpenSSL cannot compute a SHA-256 digest");
-  }
-  class owned_context {
-   public:
-    owned_context() : context_(EVP_MD_CTX_new()) {}
-    owned_context(owned_context const&) = delete;
-    owned_context& operator=(owned_context const&) = delete;
-    ~owned_context() { EVP_MD_CTX_free(context_); }
-    [[nodiscard]] Context* get() const noexcept { return context_; }
-   private:
-    Context* context_;
-  } context_;
-};
-template <class = void>
-[[nodiscard]] std::string sha256_hex(std::string_view data) {
-  sha256<> digest;
-  digest.update(data);
-  return digest.finish_hex();
-}
-template <class = void>
-[[nodiscard]] std::string hmac_sha256_hex(std::string_view key, std::string_view message) {
-  std::array<unsigned char, EVP_MAX_MD_SIZE> digest{};
-  unsigned size = 0;
-  auto const* const data = reinterpret_cast<unsigned char const*>(message.data());
-  if (HMAC(EVP_sha256(), key.data(), static_cast<int>(key.size()), data, message.size(),
-           digest.data(), &size) == nullptr)
-    throw error(errc::internal, "OpenSSL cannot compute an HMAC");
-  return to_hex({reinterpret_cast<char const*>(digest.data()), size});
-}
-template <class = void>
-[[nodiscard]] std::string random_bytes(std::size_t size) {
-  std::string out(size, '\0');
-  if (size != 0 &&
-      RAND_bytes(reinterpret_cast<unsigned char*>(out.data()), static_cast<int>(size)) != 1)
-    throw error(errc::internal, "OpenSSL has no random bytes");
-  return out;
-}
-template <class = void>
-[[nodiscard]] std::string random_hex(std::size_t bytes) {
-  return to_hex(random_bytes(bytes));
-}
-template <class = void>
-[[nodiscard]] bool constant_time_equal(std::string_view a, std::string_view b) noexcept {
-  return a.size() == b.size() && CRYPTO_memcmp(a.data(), b.data(), a.size()) == 0;
-}
 }  // namespace hf::detail
 #endif
 
@@ -7032,7 +7033,6 @@ class sse_decoder {
 
 #ifndef HF_SANDBOX_HUB_JOB_STREAMS_HPP
 #define HF_SANDBOX_HUB_JOB_STREAMS_HPP
-#include <deque>
 namespace hf::hub {
 template <class = void>
 [[nodiscard]] std::string joined(std::vector<std::string> const& lines) {
@@ -7125,7 +7125,7 @@ template <class Json>
   call.stop = limits.stop;
   call.deadline = limits.deadline;
   call.stall_timeout = quiet;
-  std::deque<typename Json::string_t> out;
+  std::vector<typename Json::string_t> out;
   d::clock::time_point last;
   d::clock::time_point until;
   d::stream_reader<Json> reader;
@@ -7135,7 +7135,7 @@ template <class Json>
     if (d::log_line(event, line))
       out.push_back(std::move(line));
     if (out.size() > lines)
-      out.pop_front();
+      out.erase(out.begin());
     return last < until;
   };
   reader.on_idle = [&] { return d::clock::now() - last < quiet; };
@@ -7154,7 +7154,7 @@ template <class Json>
         throw;
     }
   }
-  return {std::make_move_iterator(out.begin()), std::make_move_iterator(out.end())};
+  return out;
 }
 template <class Json>
 void follow_logs(basic_jobs<Json> const& api, http::transport_ref through,
@@ -7954,7 +7954,6 @@ template <class Json>
 
 #ifndef HF_SANDBOX_HUB_SANDBOX_REQUEST_HPP
 #define HF_SANDBOX_HUB_SANDBOX_REQUEST_HPP
-#include <set>
 namespace hf::hub {
 inline constexpr char const* default_image = "python:3.12";
 inline constexpr char const* default_flavor = "cpu-basic";
@@ -7982,7 +7981,7 @@ Variables checked_variables(Variables variables, char const* field) {
 }
 template <class Volumes, class Text = std::string>
 void check_volumes(Volumes const& volumes) {
-  std::set<Text> mounted;
+  std::vector<Text> mounted;
   for (auto const& v : volumes) {
     if (v.type != "bucket" && v.type != "model" && v.type != "dataset" && v.type != "space")
       throw error(errc::unsupported, "volumes: HF Jobs cannot mount the type '" + v.type +
@@ -7990,8 +7989,9 @@ void check_volumes(Volumes const& volumes) {
     if (v.source.empty() || v.mount_path.empty() || v.mount_path[0] != '/')
       throw error(errc::invalid_argument,
                   "volumes: a source and an absolute mount_path are needed");
-    if (!mounted.insert(v.mount_path).second)
+    if (std::find(mounted.begin(), mounted.end(), v.mount_path) != mounted.end())
       throw error(errc::invalid_argument, "volumes: two are mounted at " + v.mount_path);
+    mounted.push_back(v.mount_path);
   }
 }
 }  // namespace sandbox_request_detail
@@ -8191,7 +8191,7 @@ class telemetry_sender {
           return;
         }
         next.emplace(std::move(queue_.front()));
-        queue_.pop_front();
+        queue_.erase(queue_.begin());
       }
       try {
         next->rq.deadline = std::chrono::steady_clock::now() + longest;
@@ -8205,7 +8205,7 @@ class telemetry_sender {
   }
   std::mutex mutex_;
   std::condition_variable idle_;
-  std::deque<item> queue_;
+  std::vector<item> queue_;
   std::thread thread_;
   bool running_ = false;
   bool finished_ = false;
@@ -9835,7 +9835,6 @@ template <class Json>
 
 #ifndef HF_SANDBOX_DOCKER_ENGINE_ADDRESS_HPP
 #define HF_SANDBOX_DOCKER_ENGINE_ADDRESS_HPP
-#include <sstream>
 namespace hf::detail::docker {
 struct engine_address {
   std::string url = {};
@@ -9849,9 +9848,7 @@ template <class = void>
   std::ifstream in(path, std::ios::binary);
   if (!in)
     return std::nullopt;
-  std::ostringstream text;
-  text << in.rdbuf();
-  return std::move(text).str();
+  return std::string(std::istreambuf_iterator<char>(in), {});
 }
 template <class = void>
 void use_certificates(engine_address& address, std::filesystem::path const& directory) {
@@ -10801,12 +10798,12 @@ class machines {
     }
     if (candidates.empty())
       return;
-    std::set<typename json::string_t> alive;
+    std::vector<typename json::string_t> alive;
     for (auto const& entry : containers(transport, json{{"label", {"hf-sandbox=1"}}}, limits))
-      alive.insert(text_at(entry, "/Labels/hf-sandbox-nonce"));
+      alive.push_back(text_at(entry, "/Labels/hf-sandbox-nonce"));
     for (auto const& path : candidates) {
       auto const nonce = path.filename().string().substr(prefix.size());
-      if (alive.count(nonce) == 0)
+      if (std::find(alive.begin(), alive.end(), nonce) == alive.end())
         fs::remove_all(path, failed);
     }
   }

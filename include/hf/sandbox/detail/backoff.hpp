@@ -1,9 +1,10 @@
 #ifndef HF_SANDBOX_DETAIL_BACKOFF_HPP
 #define HF_SANDBOX_DETAIL_BACKOFF_HPP
 
+#include <hf/sandbox/detail/crypto.hpp>
+
 #include <algorithm>
 #include <chrono>
-#include <random>
 
 namespace hf::detail {
 
@@ -20,9 +21,11 @@ class basic_backoff {
   [[nodiscard]] milliseconds next() {
     auto const step = next_;
     next_ = (std::min)(longest_, next_ * 2);
-    static thread_local std::minstd_rand random(std::random_device{}());
-    std::uniform_int_distribution<milliseconds::rep> spread(step.count() / 2, step.count());
-    return milliseconds(spread(random));
+    auto const two_bytes = random_bytes(2);
+    auto const of_65536 =
+        static_cast<unsigned char>(two_bytes[0]) * 256 + static_cast<unsigned char>(two_bytes[1]);
+    auto const half = step / 2;
+    return half + (step - half) * of_65536 / 65535;
   }
 
  private:

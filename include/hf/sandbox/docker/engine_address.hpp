@@ -12,8 +12,8 @@
 
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <optional>
-#include <sstream>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -39,9 +39,7 @@ template <class = void>
   std::ifstream in(path, std::ios::binary);
   if (!in)
     return std::nullopt;
-  std::ostringstream text;
-  text << in.rdbuf();
-  return std::move(text).str();
+  return std::string(std::istreambuf_iterator<char>(in), {});
 }
 
 /// Adds the TLS files of a directory. A missing ca.pem is an error: without it no engine of one's

@@ -31,7 +31,6 @@
 #include <memory>
 #include <mutex>
 #include <optional>
-#include <set>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -215,12 +214,12 @@ class machines {
     }
     if (candidates.empty())
       return;
-    std::set<typename json::string_t> alive;
+    std::vector<typename json::string_t> alive;
     for (auto const& entry : containers(transport, json{{"label", {"hf-sandbox=1"}}}, limits))
-      alive.insert(text_at(entry, "/Labels/hf-sandbox-nonce"));
+      alive.push_back(text_at(entry, "/Labels/hf-sandbox-nonce"));
     for (auto const& path : candidates) {
       auto const nonce = path.filename().string().substr(prefix.size());
-      if (alive.count(nonce) == 0)
+      if (std::find(alive.begin(), alive.end(), nonce) == alive.end())
         fs::remove_all(path, failed);
     }
   }

@@ -7,7 +7,6 @@
 #include <algorithm>
 #include <chrono>
 #include <cstddef>
-#include <deque>
 #include <functional>
 #include <iterator>
 #include <span>
@@ -135,7 +134,7 @@ template <class Json>
   call.stop = limits.stop;
   call.deadline = limits.deadline;
   call.stall_timeout = quiet;
-  std::deque<typename Json::string_t> out;
+  std::vector<typename Json::string_t> out;
   d::clock::time_point last;
   d::clock::time_point until;
   d::stream_reader<Json> reader;
@@ -145,7 +144,7 @@ template <class Json>
     if (d::log_line(event, line))
       out.push_back(std::move(line));
     if (out.size() > lines)
-      out.pop_front();
+      out.erase(out.begin());
     return last < until;
   };
   reader.on_idle = [&] { return d::clock::now() - last < quiet; };
@@ -164,7 +163,7 @@ template <class Json>
         throw;
     }
   }
-  return {std::make_move_iterator(out.begin()), std::make_move_iterator(out.end())};
+  return out;
 }
 
 /// Hands on every line that a job prints, from its first, until the job has ended or `on_line`

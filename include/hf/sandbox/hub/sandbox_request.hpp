@@ -14,10 +14,10 @@
 #include <chrono>
 #include <iterator>
 #include <map>
-#include <set>
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 namespace hf::hub {
 
@@ -57,7 +57,7 @@ Variables checked_variables(Variables variables, char const* field) {
 
 template <class Volumes, class Text = std::string>
 void check_volumes(Volumes const& volumes) {
-  std::set<Text> mounted;
+  std::vector<Text> mounted;
   for (auto const& v : volumes) {
     if (v.type != "bucket" && v.type != "model" && v.type != "dataset" && v.type != "space")
       throw error(errc::unsupported, "volumes: HF Jobs cannot mount the type '" + v.type +
@@ -65,8 +65,9 @@ void check_volumes(Volumes const& volumes) {
     if (v.source.empty() || v.mount_path.empty() || v.mount_path[0] != '/')
       throw error(errc::invalid_argument,
                   "volumes: a source and an absolute mount_path are needed");
-    if (!mounted.insert(v.mount_path).second)
+    if (std::find(mounted.begin(), mounted.end(), v.mount_path) != mounted.end())
       throw error(errc::invalid_argument, "volumes: two are mounted at " + v.mount_path);
+    mounted.push_back(v.mount_path);
   }
 }
 

@@ -12,13 +12,13 @@
 #include <chrono>
 #include <condition_variable>
 #include <cstddef>
-#include <deque>
 #include <mutex>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <thread>
 #include <utility>
+#include <vector>
 
 namespace hf::hub {
 
@@ -186,7 +186,7 @@ class telemetry_sender {
           return;
         }
         next.emplace(std::move(queue_.front()));
-        queue_.pop_front();
+        queue_.erase(queue_.begin());
       }
       try {
         next->rq.deadline = std::chrono::steady_clock::now() + longest;
@@ -202,7 +202,7 @@ class telemetry_sender {
 
   std::mutex mutex_;
   std::condition_variable idle_;
-  std::deque<item> queue_;
+  std::vector<item> queue_;
   std::thread thread_;
   bool running_ = false;
   bool finished_ = false;
