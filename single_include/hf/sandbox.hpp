@@ -6226,6 +6226,27 @@ template <class Json = nlohmann::json>
 }  // namespace hf::hub
 #endif
 
+// hf/sandbox/detail/read_text_file.hpp
+
+#ifndef HF_SANDBOX_DETAIL_READ_TEXT_FILE_HPP
+#define HF_SANDBOX_DETAIL_READ_TEXT_FILE_HPP
+namespace hf::detail {
+template <class = void>
+[[nodiscard]] std::optional<std::string> read_text_file(std::filesystem::path const& path) {
+  std::ifstream in(path, std::ios::binary);
+  if (!in)
+    return std::nullopt;
+  std::string text;
+  char block[16384];
+  do {
+    in.read(block, sizeof block);
+    text.append(block, static_cast<std::size_t>(in.gcount()));
+  } while (in);
+  return text;
+}
+}  // namespace hf::detail
+#endif
+
 // hf/sandbox/hub/environment.hpp
 
 #ifndef HF_SANDBOX_HUB_ENVIRONMENT_HPP
@@ -6328,10 +6349,8 @@ template <class = void>
   for (char const* const name : {"HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"})
     if (auto token = cleaned(value_of(env, name)))
       return token;
-  std::ifstream file(token_path(env), std::ios::binary);
-  if (!file)
-    return std::nullopt;
-  return cleaned(std::string(std::istreambuf_iterator<char>(file), {}));
+  auto const text = hf::detail::read_text_file(token_path(env));
+  return text ? cleaned(*text) : std::nullopt;
 }
 template <class = void>
 [[nodiscard]] std::string require_token(std::string_view explicit_token, environment const& env) {
@@ -9843,13 +9862,6 @@ struct engine_address {
   std::string name = {};
   std::string origin = {};
 };
-template <class = void>
-[[nodiscard]] std::optional<std::string> read_text_file(std::filesystem::path const& path) {
-  std::ifstream in(path, std::ios::binary);
-  if (!in)
-    return std::nullopt;
-  return std::string(std::istreambuf_iterator<char>(in), {});
-}
 template <class = void>
 void use_certificates(engine_address& address, std::filesystem::path const& directory) {
   std::error_code ignored;

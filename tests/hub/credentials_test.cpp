@@ -56,6 +56,11 @@ TEST_CASE("the token file is found below HF_HOME, XDG_CACHE_HOME and HOME, in th
   CHECK(hub::find_token("", made_environment({{"HF_HOME", file / "x"}})) == "hf_1");
 }
 
+TEST_CASE("a directory in place of the token file counts as no token") {
+  token_file const file("x/token", "hf_1");
+  CHECK(hub::find_token("", made_environment({{"HF_TOKEN_PATH", file / "x"}})) == std::nullopt);
+}
+
 TEST_CASE("paths expand the home directory and variables") {
   auto const env = made_environment({{"HOME", "/u"}, {"A", "/a"}, {"B_2", "b"}});
   CHECK(hub::expand_path(env, "~/t") == "/u/t");

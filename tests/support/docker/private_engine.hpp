@@ -3,6 +3,7 @@
 
 #include "support/docker/engine.hpp"
 
+#include <hf/sandbox/detail/read_text_file.hpp>
 #include <hf/sandbox/docker/tar.hpp>
 
 #include <fcntl.h>
@@ -124,7 +125,7 @@ class private_engine {
   void make_image(std::string const& name) const {
     std::string const program =
         std::filesystem::exists("/bin/busybox") ? "/bin/busybox" : "/usr/bin/busybox";
-    auto const content = detail::docker::read_text_file(program);
+    auto const content = detail::read_text_file(program);
     REQUIRE(content);
     detail::docker::tar_writer files;
     files.directory("bin", 0755);

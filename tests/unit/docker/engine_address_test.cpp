@@ -156,3 +156,9 @@ TEST_CASE("docker address: broken configuration files count as none") {
   home.write(".docker/config.json", "{not json");
   CHECK(find({{"HOME", home.path.string()}}).origin == "the default");
 }
+
+TEST_CASE("docker address: a directory in place of the configuration file counts as none") {
+  folder home;
+  std::filesystem::create_directories(home.path / ".docker" / "config.json");
+  CHECK(find({{"HOME", home.path.string()}}).origin == "the default");
+}

@@ -383,8 +383,8 @@ TEST_CASE("docker socket: a file is put in place of what lies there, not through
   auto const before = ::umask(0077);
   directory.put("env", "A=B");
   ::umask(before);
-  CHECK(hf::detail::docker::read_text_file(runtime.path / "mine") == "mine");
-  CHECK(hf::detail::docker::read_text_file(inside) == "A=B");
+  CHECK(hf::detail::read_text_file(runtime.path / "mine") == "mine");
+  CHECK(hf::detail::read_text_file(inside) == "A=B");
   // Whoever the image's user is.
   CHECK((fs::status(inside).permissions() & fs::perms::others_read) != fs::perms::none);
   directory.remove();

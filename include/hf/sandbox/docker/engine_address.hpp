@@ -2,6 +2,7 @@
 #define HF_SANDBOX_DOCKER_ENGINE_ADDRESS_HPP
 
 #include <hf/sandbox/detail/crypto.hpp>
+#include <hf/sandbox/detail/read_text_file.hpp>
 #include <hf/sandbox/docker/options.hpp>
 #include <hf/sandbox/error.hpp>
 #include <hf/sandbox/http/request.hpp>
@@ -11,8 +12,6 @@
 #include <nlohmann/json.hpp>
 
 #include <filesystem>
-#include <fstream>
-#include <iterator>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -33,14 +32,6 @@ struct engine_address {
   /// Where the address came from, for error texts: "DOCKER_HOST", "the docker context 'x'".
   std::string origin = {};
 };
-
-template <class = void>
-[[nodiscard]] std::optional<std::string> read_text_file(std::filesystem::path const& path) {
-  std::ifstream in(path, std::ios::binary);
-  if (!in)
-    return std::nullopt;
-  return std::string(std::istreambuf_iterator<char>(in), {});
-}
 
 /// Adds the TLS files of a directory. A missing ca.pem is an error: without it no engine of one's
 /// own making can be verified. The client's certificate is taken when both of its files are there.

@@ -4,6 +4,7 @@
 #include <hf/sandbox/agent/health.hpp>
 #include <hf/sandbox/agent/ready.hpp>
 #include <hf/sandbox/detail/crypto.hpp>
+#include <hf/sandbox/detail/read_text_file.hpp>
 #include <hf/sandbox/detail/sleep.hpp>
 #include <hf/sandbox/docker/container.hpp>
 #include <hf/sandbox/docker/description.hpp>

@@ -1,12 +1,11 @@
 #ifndef HF_SANDBOX_HUB_CREDENTIALS_HPP
 #define HF_SANDBOX_HUB_CREDENTIALS_HPP
 
+#include <hf/sandbox/detail/read_text_file.hpp>
 #include <hf/sandbox/error.hpp>
 #include <hf/sandbox/hub/environment.hpp>
 #include <hf/sandbox/version.hpp>
 
-#include <fstream>
-#include <iterator>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -69,10 +68,8 @@ template <class = void>
   for (char const* const name : {"HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"})
     if (auto token = cleaned(value_of(env, name)))
       return token;
-  std::ifstream file(token_path(env), std::ios::binary);
-  if (!file)
-    return std::nullopt;
-  return cleaned(std::string(std::istreambuf_iterator<char>(file), {}));
+  auto const text = hf::detail::read_text_file(token_path(env));
+  return text ? cleaned(*text) : std::nullopt;
 }
 
 /// Like `find_token`, but throws `errc::unauthenticated` with what to do when there is none.
