@@ -151,7 +151,6 @@ class body {
 #define HF_SANDBOX_HTTP_HEADERS_HPP
 
 #include <initializer_list>
-#include <optional>
 #include <string_view>
 #include <vector>
 
@@ -187,18 +186,22 @@ class headers {
 
   headers() = default;
   /// These fields in this order.
+  template <class = void>
   headers(std::initializer_list<header> fields) : fields_(fields) {}
 
   /// Adds a field behind those that are there.
+  template <class = void>
   void add(std::string name, std::string value) {
     fields_.push_back({std::move(name), std::move(value)});
   }
   /// Replaces all fields of that name by one.
+  template <class = void>
   void set(std::string name, std::string value) {
     erase(name);
     add(std::move(name), std::move(value));
   }
   /// Removes all fields of that name.
+  template <class = void>
   void erase(std::string_view name) {
     for (auto field = fields_.begin(); field != fields_.end();)
       if (iequals(field->name, name))
@@ -206,19 +209,26 @@ class headers {
       else
         ++field;
   }
-  /// The first value of that name; nothing when absent.
-  [[nodiscard]] std::optional<std::string_view> find(std::string_view name) const {
+  /// The first value of that name; null when there is none. Valid until a field is added or
+  /// removed.
+  template <class = void>
+  [[nodiscard]] std::string const* find(std::string_view name) const noexcept {
     for (auto const& f : fields_)
       if (iequals(f.name, name))
-        return std::string_view(f.value);
-    return std::nullopt;
+        return &f.value;
+    return nullptr;
   }
   /// The first value of that name, or an empty view.
-  [[nodiscard]] std::string_view get(std::string_view name) const {
-    return find(name).value_or(std::string_view());
+  template <class = void>
+  [[nodiscard]] std::string_view get(std::string_view name) const noexcept {
+    auto const* const value = find(name);
+    return value == nullptr ? std::string_view() : std::string_view(*value);
   }
   /// Whether there is such a field.
-  [[nodiscard]] bool contains(std::string_view name) const { return find(name).has_value(); }
+  template <class = void>
+  [[nodiscard]] bool contains(std::string_view name) const noexcept {
+    return find(name) != nullptr;
+  }
 
   /// The first field.
   [[nodiscard]] const_iterator begin() const noexcept { return fields_.begin(); }
@@ -247,6 +257,7 @@ class headers {
 
 
 #include <chrono>
+#include <optional>
 
 namespace hf::http {
 
@@ -857,6 +868,29 @@ class basic_client {
 
 #endif
 
+// hf/sandbox/detail/parse_number.hpp
+
+#ifndef HF_SANDBOX_DETAIL_PARSE_NUMBER_HPP
+#define HF_SANDBOX_DETAIL_PARSE_NUMBER_HPP
+namespace hf::detail {
+template <unsigned Base = 10>
+[[nodiscard]] std::optional<std::uint64_t> parse_number(std::string_view text,
+                                                        std::uint64_t largest = UINT64_MAX) {
+  std::uint64_t number = 0;
+  for (char const c : text) {
+    unsigned const digit = c >= '0' && c <= '9'   ? static_cast<unsigned>(c - '0')
+                           : c >= 'a' && c <= 'f' ? static_cast<unsigned>(c - 'a') + 10
+                           : c >= 'A' && c <= 'F' ? static_cast<unsigned>(c - 'A') + 10
+                                                  : Base;
+    if (digit >= Base || digit > largest || number > (largest - digit) / Base)
+      return std::nullopt;
+    number = number * Base + digit;
+  }
+  return text.empty() ? std::nullopt : std::optional<std::uint64_t>(number);
+}
+}  // namespace hf::detail
+#endif
+
 // hf/sandbox/error.hpp
 
 #ifndef HF_SANDBOX_ERROR_HPP
@@ -1078,6 +1112,7 @@ struct error_details {
 class error : public std::system_error {
  public:
   /// An error with a code, a sentence and what else is known.
+  template <class = void>
   error(errc code, std::string message, error_details details = {})
       : error(code, std::move(message), std::move(details), {}) {}
 
@@ -1111,6 +1146,7 @@ class error : public std::system_error {
     std::string log_tail;
   };
 
+  template <class = void>
   error(errc code, std::string message, error_details details, std::string const& log_tail)
       : std::system_error(make_error_code(code)),
         state_(std::make_shared<state const>(
@@ -1125,6 +1161,7 @@ class launch_error : public error {
  public:
   /// `stage` is the launcher's name of the step; `log_tail` the machine's last lines (may be
   /// empty).
+  template <class = void>
   launch_error(errc code, std::string const& message, std::string stage,
                std::string const& log_tail, error_details details = {})
       : error(code, log_tail.empty() ? message : message + "\n" + log_tail,
@@ -1136,6 +1173,7 @@ class launch_error : public error {
   [[nodiscard]] std::string const& log_tail() const noexcept { return last_lines(); }
 
  private:
+  template <class = void>
   static error_details at_stage(error_details details, std::string stage) {
     details.stage = std::move(stage);
     return details;
@@ -1179,7 +1217,6 @@ inline constexpr std::uint64_t max_inline_input = 1u << 20;
 
 #ifndef HF_SANDBOX_AGENT_ANSWER_ERROR_HPP
 #define HF_SANDBOX_AGENT_ANSWER_ERROR_HPP
-#include <charconv>
 #include <cstdlib>
 namespace hf::detail {
 [[nodiscard]] constexpr errc errc_of_status(int status) noexcept {
@@ -1275,11 +1312,8 @@ template <class = void>
   auto const at = text.rfind(mark);
   if (at == std::string_view::npos || text.back() != ')')
     return 0;
-  int number = 0;
   auto const digits = text.substr(at + mark.size(), text.size() - at - mark.size() - 1);
-  auto const end = digits.data() + digits.size();
-  auto const parsed = std::from_chars(digits.data(), end, number);
-  return parsed.ec == std::errc() && parsed.ptr == end ? number : 0;
+  return static_cast<int>(hf::detail::parse_number(digits, 0xffff).value_or(0));
 }
 template <class = void>
 [[nodiscard]] errc errc_of_text(errc by_status, std::string_view text, int number) {
@@ -1524,10 +1558,11 @@ namespace hf::http {
 }
 
 /// Keeps a whole answer in memory; one that is larger than `limit` ends with `errc::too_large`.
-class buffer_sink : public response_sink {
+template <class = void>
+class basic_buffer_sink : public response_sink {
  public:
   /// Keeps at most `limit` bytes.
-  explicit buffer_sink(std::uint64_t limit) : limit_(limit) {}
+  explicit basic_buffer_sink(std::uint64_t limit) : limit_(limit) {}
 
   /// Takes the head.
   flow on_head(response_head const& head) override {
@@ -1556,10 +1591,13 @@ class buffer_sink : public response_sink {
   std::uint64_t limit_;
   response answer_;
 };
+/// See `basic_buffer_sink`.
+using buffer_sink = basic_buffer_sink<>;
 
 /// Hands the body of a 2xx answer on piece by piece; keeps any other answer's body, up to a limit,
 /// because it says what went wrong (what lies beyond the limit is dropped).
-class stream_sink : public response_sink {
+template <class = void>
+class basic_stream_sink : public response_sink {
  public:
   /// What gets the body.
   using consumer = std::function<flow(std::span<std::byte const>)>;
@@ -1567,7 +1605,8 @@ class stream_sink : public response_sink {
   using head_consumer = std::function<flow(response_head const&)>;
 
   /// `on_head` may be empty; it sees every head.
-  stream_sink(consumer on_body, head_consumer on_head_seen = {}, std::size_t error_limit = 65536)
+  basic_stream_sink(consumer on_body, head_consumer on_head_seen = {},
+                    std::size_t error_limit = 65536)
       : body_(std::move(on_body)), head_(std::move(on_head_seen)), error_limit_(error_limit) {}
 
   /// Takes the head.
@@ -1595,6 +1634,8 @@ class stream_sink : public response_sink {
   std::size_t error_limit_;
   response answer_;
 };
+/// See `basic_stream_sink`.
+using stream_sink = basic_stream_sink<>;
 
 }  // namespace hf::http
 
@@ -1973,8 +2014,10 @@ namespace hf {
 class command {
  public:
   /// An argument vector; the first item is looked up in the machine's PATH.
+  template <class = void>
   command(std::initializer_list<std::string> argv) : argv_(argv) {}
   /// An argument vector.
+  template <class = void>
   command(std::vector<std::string> argv) : argv_(std::move(argv)) {}
 
   /// The argument vector, or null for a script.
@@ -1986,6 +2029,7 @@ class command {
     return is_script_ ? &script_ : nullptr;
   }
   /// The command for people, shortened to 200 bytes.
+  template <class = void>
   [[nodiscard]] std::string display() const {
     std::string text = script_;
     for (auto const& item : argv_) {
@@ -2582,7 +2626,7 @@ struct exec_request {
   std::string op = {};
   std::optional<double> linger = {};
   std::optional<std::string> user = {};
-  std::map<std::string, std::uint64_t> rlimits = {};
+  json rlimits = nullptr;
   std::optional<int> nice = {};
   bool merge_stderr = false;
   std::optional<std::uint64_t> max_output = {};
@@ -2673,7 +2717,7 @@ struct run_status {
   bool exited = false;
   std::uint64_t first_seq = 1;
   std::uint64_t last_seq = 0;
-  std::optional<exit_event> exit = {};
+  exit_event exit = {};
 };
 struct signal_request {
   int signal = 15;
@@ -2720,8 +2764,8 @@ template <class Json = json>
             {"state", status.exited ? "exited" : "running"},
             {"first_seq", status.first_seq},
             {"last_seq", status.last_seq}};
-  if (status.exit)
-    j["exit"] = event_to_json<Json>(*status.exit);
+  if (status.exited)
+    j["exit"] = event_to_json<Json>(status.exit);
   return j;
 }
 template <class Json>
@@ -2737,11 +2781,13 @@ template <class Json>
   status.exited = state->template get_ref<std::string const&>() == "exited";
   status.first_seq = detail::event_count(j, "first_seq");
   status.last_seq = detail::event_count(j, "last_seq");
-  if (auto const it = j.find("exit"); it != j.end() && it->is_object())
+  if (status.exited) {
+    auto const it = j.find("exit");
+    if (it == j.end() || !it->is_object())
+      throw error(errc::protocol_error, "the agent's answer has no exit",
+                  {.where = hop::agent, .may_have_reached_peer = true});
     status.exit = exit_from_json(*it);
-  if (status.exited && !status.exit)
-    throw error(errc::protocol_error, "the agent's answer has no exit",
-                {.where = hop::agent, .may_have_reached_peer = true});
+  }
   return status;
 }
 template <class Json = json>
@@ -3094,11 +3140,10 @@ template <class = void>
       case 'u': {
         if (text.size() - at < 4)
           return std::string_view::npos;
-        unsigned unit = 0;
-        auto const parsed = std::from_chars(text.data() + at, text.data() + at + 4, unit, 16);
-        if (parsed.ec != std::errc() || parsed.ptr != text.data() + at + 4 ||
-            (unit >= 0xd800 && unit < 0xe000))
+        auto const parsed = parse_number<16>(text.substr(at, 4));
+        if (!parsed || (*parsed >= 0xd800 && *parsed < 0xe000))
           return std::string_view::npos;
+        auto const unit = static_cast<unsigned>(*parsed);
         at += 4;
         if (unit < 0x80) {
           out.push_back(static_cast<char>(unit));
@@ -3153,12 +3198,13 @@ template <class = void>
   if (!line.starts_with(seq))
     return false;
   line.remove_prefix(seq.size());
-  auto const number = std::from_chars(line.data(), line.data() + line.size(), output.seq);
-  if (number.ec != std::errc() || number.ptr == line.data() ||
-      std::string_view(number.ptr,
-                       static_cast<std::size_t>(line.data() + line.size() - number.ptr)) != "}")
+  if (!line.ends_with('}'))
     return false;
-  return true;
+  line.remove_suffix(1);
+  auto const number = parse_number(line);
+  if (number)
+    output.seq = *number;
+  return number.has_value();
 }
 }  // namespace hf::detail
 #endif
@@ -4004,16 +4050,21 @@ struct url {
   /// Whether the scheme asks for TLS.
   [[nodiscard]] bool tls() const noexcept { return scheme == "https"; }
   /// Host for a socket or a `Host` field: an IPv6 address in brackets.
+  template <class = void>
   [[nodiscard]] std::string bracketed_host() const {
     return host.find(':') == std::string::npos ? host : "[" + host + "]";
   }
   /// What belongs in the `Host` field: the port only when it is not the scheme's own.
+  template <class = void>
   [[nodiscard]] std::string authority() const {
     return port == (tls() ? 443 : 80) ? bracketed_host()
                                       : bracketed_host() + ":" + std::to_string(port);
   }
   /// Scheme, host and port; what may share a connection, and what error texts name.
-  [[nodiscard]] std::string origin() const { return scheme + "://" + authority(); }
+  template <class = void>
+  [[nodiscard]] std::string origin() const {
+    return scheme + "://" + authority();
+  }
 };
 
 namespace url_detail {
@@ -4023,11 +4074,13 @@ namespace url_detail {
          c == '.' || c == '_' || c == '~';
 }
 
-[[noreturn]] inline void refuse(char const* why) {
+template <class = void>
+[[noreturn]] void refuse(char const* why) {
   throw error(errc::invalid_argument, std::string("not a usable URL: ") + why);
 }
 
-inline std::string encode(std::string_view bytes, std::string_view also_plain) {
+template <class = void>
+std::string encode(std::string_view bytes, std::string_view also_plain) {
   constexpr std::string_view digits = "0123456789ABCDEF";
   std::string out;
   out.reserve(bytes.size());
@@ -4047,17 +4100,20 @@ inline std::string encode(std::string_view bytes, std::string_view also_plain) {
 }  // namespace url_detail
 
 /// Percent-encodes any bytes for one path segment, query name or query value (RFC 3986, 2.1).
-[[nodiscard]] inline std::string encode_component(std::string_view bytes) {
+template <class = void>
+[[nodiscard]] std::string encode_component(std::string_view bytes) {
   return url_detail::encode(bytes, "");
 }
 
 /// Percent-encodes any bytes for a path; slashes stay.
-[[nodiscard]] inline std::string encode_path(std::string_view bytes) {
+template <class = void>
+[[nodiscard]] std::string encode_path(std::string_view bytes) {
   return url_detail::encode(bytes, "/");
 }
 
 /// Builds "?a=1&b=2" from names and values, each encoded; empty for an empty list.
-[[nodiscard]] inline std::string encode_query(
+template <class = void>
+[[nodiscard]] std::string encode_query(
     std::initializer_list<std::pair<std::string_view, std::string_view>> parameters) {
   std::string out;
   for (auto const& p : parameters) {
@@ -4070,7 +4126,8 @@ inline std::string encode(std::string_view bytes, std::string_view also_plain) {
 }
 
 /// Decodes percent-encoding into bytes. Throws `errc::invalid_argument` for a bad sequence.
-[[nodiscard]] inline std::string decode_component(std::string_view text) {
+template <class = void>
+[[nodiscard]] std::string decode_component(std::string_view text) {
   auto const digit = [](char c) {
     if (c >= '0' && c <= '9')
       return c - '0';
@@ -4150,11 +4207,8 @@ template <class = void>
   if (!port.empty() && port.front() != ':')
     url_detail::refuse("the port is malformed");
   if (port.size() > 1) {
-    unsigned number = 0;
-    auto const digits = port.substr(1);
-    auto const parsed = std::from_chars(digits.data(), digits.data() + digits.size(), number);
-    if (parsed.ec != std::errc() || parsed.ptr != digits.data() + digits.size() || number == 0 ||
-        number > 65535)
+    auto const number = hf::detail::parse_number(port.substr(1), 65535).value_or(0);
+    if (number == 0)
       url_detail::refuse("the port is malformed");
     out.port = static_cast<std::uint16_t>(number);
   }
@@ -4166,7 +4220,8 @@ template <class = void>
 }
 
 /// Whether a host name is `localhost` or below it (RFC 6761, 6.3); those never need DNS.
-[[nodiscard]] inline bool is_localhost_name(std::string_view host) noexcept {
+template <class = void>
+[[nodiscard]] bool is_localhost_name(std::string_view host) noexcept {
   if (!host.empty() && host.back() == '.')
     host.remove_suffix(1);
   constexpr std::string_view name = "localhost";
@@ -4177,7 +4232,8 @@ template <class = void>
 
 /// Whether a host is this machine's loopback interface: `localhost`, names below it, 127.0.0.0/8
 /// and ::1 (without brackets).
-[[nodiscard]] inline bool is_loopback_host(std::string_view host) noexcept {
+template <class = void>
+[[nodiscard]] bool is_loopback_host(std::string_view host) noexcept {
   if (is_localhost_name(host) || host == "::1")
     return true;
   if (host.substr(0, 4) != "127.")
@@ -4762,7 +4818,7 @@ struct transfer_options {
 struct write_options {
   /// Permission bits, for instance 0755; nothing: an existing file keeps its own, a new one gets
   /// 0644. Set-uid, set-gid and sticky bits are refused (`errc::invalid_argument`).
-  std::optional<unsigned> mode = {};
+  std::optional<int> mode = {};
   /// Makes missing parent directories.
   bool make_parents = true;
   /// Refuses (`errc::conflict`) what the agent cannot replace all at once. Needs our agent; forces
@@ -5060,11 +5116,8 @@ class file_transfer {
     http::flow on_head(http::response_head const& head) override {
       answer_.status = head.status;
       answer_.fields = head.fields;
-      auto const text = head.fields.get("Content-Length");
-      std::uint64_t length = 0;
-      if (head.status == 200 && !text.empty() &&
-          std::from_chars(text.data(), text.data() + text.size(), length).ec == std::errc())
-        announced_ = length;
+      if (head.status == 200)
+        announced_ = parse_number(head.fields.get("Content-Length"));
       if (check_length && announced_)
         check_length(*announced_);
       return http::flow::more;
@@ -5156,7 +5209,7 @@ class file_transfer {
     if (ranged && begin + size == from.size())
       target.add("truncate_to", std::to_string(from.size()));
     if (how->mode)
-      target.add("mode", wire::detail::octal(*how->mode));
+      target.add("mode", wire::detail::octal(static_cast<std::uint32_t>(*how->mode)));
     if (!how->make_parents)
       target.add("mkdir", "false");
     if (how->require_atomic)
@@ -5363,7 +5416,7 @@ class basic_files {
   write_result write_from(std::string const& path, detail::byte_source& from,
                           write_options const& options) {
     detail::validate_remote_path("write", path);
-    if (options.mode && *options.mode > 0777)
+    if (options.mode && (*options.mode < 0 || *options.mode > 0777))
       throw error(errc::invalid_argument,
                   detail::file_call_name("write", path) + ": mode has more than permission bits");
     if (options.require_atomic)
@@ -5583,7 +5636,7 @@ class basic_process {
           "GET", "/wait?timeout=" + std::to_string(time.count() / 1000) + "." + fraction, options);
       auto const answer = agent_->call_idempotent("wait for " + id(), rq, 1u << 20);
       auto const run = wire::run_status_from_json(wire::json::parse(answer.body, nullptr, false));
-      return run.exit ? ended(*run.exit) : process_status{};
+      return run.exited ? ended(run.exit) : process_status{};
     }
     return poll(time, options);
   }
@@ -6031,14 +6084,17 @@ class basic_sandbox {
 namespace hf {
 class agent_source {
  public:
-  enum class kind { official, url, volume, inline_bytes };
+  enum class kind { automatic, official, url, volume, inline_bytes };
   static constexpr std::string_view official_sha256 =
       "eb2b04f79fbe765195300aaf1582be2a2a9ea698ff067d0cab428171d5584932";
+  agent_source() = default;
+  template <class = void>
   [[nodiscard]] static agent_source official() {
     agent_source out(kind::official);
     out.sha256_ = std::string(official_sha256);
     return out;
   }
+  template <class = void>
   [[nodiscard]] static agent_source url(std::string url, std::string sha256) {
     (void)http::parse_url(url);
     agent_source out(kind::url);
@@ -6046,6 +6102,7 @@ class agent_source {
     out.set_digest(std::move(sha256));
     return out;
   }
+  template <class = void>
   [[nodiscard]] static agent_source volume(hf::volume from, std::string path, std::string sha256) {
     agent_source out(kind::volume);
     out.volume_ = std::move(from);
@@ -6059,6 +6116,7 @@ class agent_source {
     out.set_digest(std::move(sha256));
     return out;
   }
+  template <class = void>
   [[nodiscard]] static agent_source inline_(std::string bytes) {
     if (bytes.empty())
       throw error(errc::invalid_argument, "agent_source::inline_: no bytes");
@@ -6074,6 +6132,7 @@ class agent_source {
   [[nodiscard]] std::string const& bytes() const noexcept { return bytes_; }
  private:
   explicit agent_source(kind what) : kind_(what) {}
+  template <class = void>
   void set_digest(std::string digest) {
     for (char& c : digest)
       if (c >= 'A' && c <= 'F')
@@ -6083,7 +6142,7 @@ class agent_source {
                   "agent_source: the SHA-256 must be 64 hexadecimal digits");
     sha256_ = std::move(digest);
   }
-  kind kind_;
+  kind kind_ = kind::automatic;
   std::string url_;
   std::string sha256_;
   hf::volume volume_;
@@ -6254,15 +6313,15 @@ template <class = void>
 namespace hf::hub {
 using environment = std::function<std::optional<std::string>(std::string const& name)>;
 template <class = void>
-[[nodiscard]] environment process_environment() {
-  return [](std::string const& name) -> std::optional<std::string> {
-    char const* const value = std::getenv(name.c_str());
-    return value == nullptr ? std::nullopt : std::optional<std::string>(value);
-  };
+[[nodiscard]] std::optional<std::string> look_up(environment const& env, std::string const& name) {
+  if (env)
+    return env(name);
+  char const* const value = std::getenv(name.c_str());
+  return value == nullptr ? std::nullopt : std::optional<std::string>(value);
 }
 template <class = void>
 [[nodiscard]] std::string value_of(environment const& env, std::string const& name) {
-  return env(name).value_or(std::string());
+  return look_up(env, name).value_or(std::string());
 }
 template <class = void>
 [[nodiscard]] bool is_on(environment const& env, std::string const& name) {
@@ -6290,12 +6349,13 @@ template <class = void>
       ++end;
     bool const complete = end > begin && (!braced || (end < path.size() && path[end] == '}'));
     std::size_t const after = complete && braced ? end + 1 : end;
-    auto const value = complete ? env(std::string(path.substr(begin, end - begin))) : std::nullopt;
+    auto const value =
+        complete ? look_up(env, std::string(path.substr(begin, end - begin))) : std::nullopt;
     out += value ? *value : std::string(path.substr(i, after - i));
     i = after;
   }
   if (out == "~" || out.substr(0, 2) == "~/")
-    if (auto const home = env("HOME"); home && !home->empty())
+    if (auto const home = look_up(env, "HOME"); home && !home->empty())
       out.replace(0, 1, *home);
   return out;
 }
@@ -6475,7 +6535,7 @@ struct settings {
   std::string endpoint = {};
   retry_policy retries = {};
   http::tls_settings tls = {};
-  environment env = process_environment();
+  environment env = {};
 };
 struct api_call {
   std::string doing = {};
@@ -6620,10 +6680,15 @@ struct job_info {
   std::vector<std::string> expose_urls = {};
   job_party owner = {};
   job_party initiator = {};
+  template <class = void>
   [[nodiscard]] bool ended() const noexcept {
     return stage == "COMPLETED" || stage == "CANCELED" || stage == "ERROR" || stage == "DELETED";
   }
-  [[nodiscard]] bool running() const noexcept { return stage == "RUNNING" || stage == "UPDATING"; }
+  template <class = void>
+  [[nodiscard]] bool running() const noexcept {
+    return stage == "RUNNING" || stage == "UPDATING";
+  }
+  template <class = void>
   [[nodiscard]] std::string label(std::string const& name) const {
     auto const it = labels.find(name);
     return it == labels.end() ? std::string() : it->second;
@@ -6695,6 +6760,7 @@ template <class Json>
 }
 struct job_metrics {
   struct gpu {
+    std::string id = {};
     double utilization = 0;
     double memory_used_bytes = 0;
     double memory_total_bytes = 0;
@@ -6705,7 +6771,7 @@ struct job_metrics {
   double memory_total_bytes = 0;
   double rx_bps = 0;
   double tx_bps = 0;
-  std::map<std::string, gpu> gpus = {};
+  std::vector<gpu> gpus = {};
   std::string replica = {};
 };
 template <class Json>
@@ -6725,8 +6791,8 @@ template <class Json>
   out.replica = d::text(from, "replica");
   if (auto const& gpus = d::member(from, "gpus"); gpus.is_object())
     for (auto const& [id, gpu] : gpus.items())
-      out.gpus[id] = {number(gpu, "utilization"), number(gpu, "memory_used_bytes"),
-                      number(gpu, "memory_total_bytes")};
+      out.gpus.push_back({id, number(gpu, "utilization"), number(gpu, "memory_used_bytes"),
+                          number(gpu, "memory_total_bytes")});
   return out;
 }
 struct hardware {
@@ -6772,7 +6838,7 @@ struct job_request {
   std::optional<std::chrono::seconds> timeout = {};
   std::map<std::string, std::string> labels = {};
   std::vector<volume> volumes = {};
-  std::vector<std::uint16_t> expose = {};
+  std::vector<std::uint64_t> expose = {};
 };
 template <class = void>
 [[nodiscard]] std::optional<std::string> space_of_image(std::string_view image) {
@@ -7781,6 +7847,8 @@ template <class = void>
   std::string file;
   std::string digest = from.sha256();
   switch (from.what()) {
+    case agent_source::kind::automatic:
+      return make_bootstrap(agent_source::official(), hub_endpoint);
     case agent_source::kind::official: {
       url = hub_endpoint + "/buckets/huggingface/sbx-server/resolve/sbx-server-" + digest;
       file = std::string(official_agent_mount) + "/sbx-server-" + digest;
@@ -8255,10 +8323,8 @@ struct hf_jobs_options {
   /// Account or organisation of ids without one, of `list`, and of jobs whose launch options name
   /// none; empty: the token's own.
   std::string name_space = {};
-  /// Where jobs get the agent from; nothing: `agent_source::url` from the variables
-  /// `HF_SANDBOX_AGENT_URL` and `HF_SANDBOX_AGENT_SHA256` when both are set, else
-  /// `agent_source::official()`.
-  std::optional<agent_source> agent = {};
+  /// Where jobs get the agent from.
+  agent_source agent = {};
   /// Sends two anonymous usage events per sandbox (create, terminate); see docs/hugging-face.md for
   /// what they say. `HF_HUB_DISABLE_TELEMETRY`, `DO_NOT_TRACK`, `DISABLE_TELEMETRY` and
   /// `HF_HUB_OFFLINE` switch them off too.
@@ -8267,8 +8333,8 @@ struct hf_jobs_options {
   hub::retry_policy retries = {};
   /// TLS settings for the Hub and the Jobs proxy; empty fields: the transport's own.
   http::tls_settings tls = {};
-  /// Where environment variables are read from.
-  hub::environment env = hub::process_environment();
+  /// Where environment variables are read from; empty: the environment of this process.
+  hub::environment env = {};
 };
 
 }  // namespace hf
@@ -8778,8 +8844,8 @@ class hf_jobs_launcher {
   template <class T>
   [[nodiscard]] agent_source source() const {
     auto const& o = state_of<T>()->options;
-    if (o.agent)
-      return *o.agent;
+    if (o.agent.what() != agent_source::kind::automatic)
+      return o.agent;
     auto url = hub::value_of(o.env, "HF_SANDBOX_AGENT_URL");
     auto sha256 = hub::value_of(o.env, "HF_SANDBOX_AGENT_SHA256");
     if (url.empty() && sha256.empty())
@@ -9050,13 +9116,11 @@ class basic_head_parser {
   outcome status_line(std::string_view text) {
     if (text.substr(0, 7) != "HTTP/1." || text.size() < 12 || text[8] != ' ')
       return outcome::malformed;
-    int status = 0;
-    auto const parsed = std::from_chars(text.data() + 9, text.data() + 12, status);
-    if (parsed.ec != std::errc() || parsed.ptr != text.data() + 12 || status < 100 ||
-        (text.size() > 12 && text[12] != ' '))
+    auto const status = parse_number(text.substr(9, 3));
+    if (!status || *status < 100 || (text.size() > 12 && text[12] != ' '))
       return outcome::malformed;
     head_ = {};
-    head_.status = status;
+    head_.status = static_cast<int>(*status);
     begun_ = true;
     return outcome::more;
   }
@@ -9085,24 +9149,19 @@ template <class = void>
     return 0;
   if (head.fields.contains("Transfer-Encoding"))
     return std::nullopt;
-  auto const text = head.fields.get("Content-Length");
-  std::uint64_t length = 0;
-  auto const parsed = std::from_chars(text.data(), text.data() + text.size(), length);
-  if (text.empty() || parsed.ec != std::errc() || parsed.ptr != text.data() + text.size())
-    return std::nullopt;
-  return length;
+  return parse_number(head.fields.get("Content-Length"));
 }
 template <class = void>
 [[nodiscard]] bool framing_is_ambiguous(http::response_head const& head) {
-  std::optional<std::string_view> first;
+  std::string const* first = nullptr;
   for (auto const& field : head.fields) {
     if (!http::iequals(field.name, "Content-Length"))
       continue;
     if (field.value.empty() || field.value.find_first_not_of("0123456789") != std::string::npos)
       return true;
-    if (first && *first != field.value)
+    if (first != nullptr && *first != field.value)
       return true;
-    first = field.value;
+    first = &field.value;
   }
   return false;
 }
@@ -9304,12 +9363,10 @@ template <class = void>
     auto const dot = text.find('.');
     if ((part < 3) != (dot != std::string_view::npos))
       return std::nullopt;
-    auto const piece = text.substr(0, dot);
-    std::uint32_t value = 256;
-    auto const parsed = std::from_chars(piece.data(), piece.data() + piece.size(), value);
-    if (parsed.ec != std::errc() || parsed.ptr != piece.data() + piece.size() || value > 255)
+    auto const value = parse_number(text.substr(0, dot), 255);
+    if (!value)
       return std::nullopt;
-    address = address << 8 | value;
+    address = address << 8 | static_cast<std::uint32_t>(*value);
     if (part < 3)
       text.remove_prefix(dot + 1);
   }
@@ -9322,12 +9379,10 @@ template <class = void>
   if (auto const slash = entry.find('/'); slash != std::string_view::npos) {
     auto const network = parse_ipv4(entry.substr(0, slash));
     auto const address = parse_ipv4(host);
-    unsigned bits = 33;
-    auto const digits = entry.substr(slash + 1);
-    std::from_chars(digits.data(), digits.data() + digits.size(), bits);
-    if (!network || !address || bits > 32)
+    auto const bits = parse_number(entry.substr(slash + 1), 32);
+    if (!network || !address || !bits)
       return false;
-    return bits == 0 || (*network >> (32 - bits)) == (*address >> (32 - bits));
+    return *bits == 0 || (*network >> (32 - *bits)) == (*address >> (32 - *bits));
   }
   if (entry.size() > 1 && entry.front() == '[' && entry.back() == ']')
     entry = entry.substr(1, entry.size() - 2);
@@ -9931,10 +9986,10 @@ template <class = void>
 }
 template <class Json = nlohmann::json>
 [[nodiscard]] engine_address find_engine(docker_options const& options,
-                                         hub::environment const& environment) {
+                                         hub::environment const& environment = {}) {
   namespace fs = std::filesystem;
   auto const env = [&](char const* name) {
-    auto value = environment(name);
+    auto value = hub::look_up(environment, name);
     return value && value->empty() ? std::nullopt : value;
   };
   auto const home = env("HOME");
@@ -10238,13 +10293,14 @@ struct basic_api_version {
     return std::to_string(major) + "." + std::to_string(minor);
   }
   [[nodiscard]] static bool parse(std::string_view text, basic_api_version& out) {
-    auto const* const end = text.data() + text.size();
-    auto const first = std::from_chars(text.data(), end, out.major);
-    if (first.ec != std::errc() || first.ptr == end || *first.ptr != '.')
+    auto const dot = text.find('.');
+    if (dot == std::string_view::npos)
       return false;
-    auto const second = std::from_chars(first.ptr + 1, end, out.minor);
-    if (second.ec != std::errc() || second.ptr != end)
+    auto const first = parse_number(text.substr(0, dot), 0xffff);
+    auto const second = parse_number(text.substr(dot + 1), 0xffff);
+    if (!first || !second)
       return false;
+    out = {static_cast<int>(*first), static_cast<int>(*second)};
     return true;
   }
 };
@@ -10678,8 +10734,7 @@ class machines {
   docker::engine<json>& engine() {
     std::lock_guard const lock(mutex_);
     if (!engine_)
-      engine_ = std::make_unique<docker::engine<json>>(
-          find_engine<json>(options_, hub::process_environment()));
+      engine_ = std::make_unique<docker::engine<json>>(find_engine<json>(options_));
     return *engine_;
   }
   std::optional<json> look(http::transport_ref transport, std::string const& id,
@@ -11362,7 +11417,7 @@ template <class Json>
   plan.size = resources_for(all.options(), o.flavor);
   auto secrets = o.secrets;
   if (o.forward_hf_token)
-    secrets["HF_TOKEN"] = hub::require_token("", hub::process_environment());
+    secrets["HF_TOKEN"] = hub::require_token("", {});
   auto const agent = locate_agent(all.options().agent);
   all.sweep_once(transport, {std::chrono::steady_clock::now() + o.start_timeout, o.stop});
   for (int left = 2;; --left) {

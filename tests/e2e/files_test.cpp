@@ -80,6 +80,8 @@ TEMPLATE_TEST_CASE("the file view does what it says", "[files]", HF_SANDBOX_TEST
   CHECK(kind_of([&] { files.write(std::string("/a\0b", 4), "x"); }) == hf::errc::invalid_argument);
   CHECK(kind_of([&] { files.write(d + "/file", "x", {.mode = 04755}); }) ==
         hf::errc::invalid_argument);
+  CHECK(kind_of([&] { files.write(d + "/file", "x", {.mode = -1}); }) ==
+        hf::errc::invalid_argument);
   CHECK(kind_of([&] { files.write(d + "/no/file", "x", {.make_parents = false}); }) ==
         hf::errc::not_found);
   CHECK(kind_of([&] { static_cast<void>(files.read(d + "/file", {.max_size = 1000})); }) ==

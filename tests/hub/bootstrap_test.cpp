@@ -108,3 +108,12 @@ TEST_CASE("gzip output is read by gzip") {
       CHECK(out == data);
     }
 }
+
+TEST_CASE("an agent source that says nothing is the official agent") {
+  auto const nothing = detail::make_bootstrap({}, "https://hub.example");
+  auto const official = detail::make_bootstrap(hf::agent_source::official(), "https://hub.example");
+  CHECK(hf::agent_source().what() == hf::agent_source::kind::automatic);
+  CHECK(nothing.command == official.command);
+  CHECK(nothing.arguments == official.arguments);
+  CHECK(nothing.volumes.size() == official.volumes.size());
+}

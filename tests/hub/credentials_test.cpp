@@ -4,6 +4,7 @@
 
 #include <catch2/catch_test_macros.hpp>
 
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <map>
@@ -126,4 +127,18 @@ TEST_CASE("the user agent names the origin when asked to") {
   CHECK(hub::user_agent(made_environment({})).find("hf-sandbox-cpp/") == 0);
   CHECK(hub::user_agent(made_environment({{"HF_HUB_USER_AGENT_ORIGIN", "my\r\ntool"}}))
             .find("; origin/mytool") != std::string::npos);
+}
+
+TEST_CASE("no environment given is the one of this process, read at every look-up") {
+  char const* const name = "HF_SANDBOX_TEST_LOOK_UP";
+  ::unsetenv(name);
+  CHECK(hub::look_up({}, name) == std::nullopt);
+  CHECK(hub::value_of({}, name).empty());
+  ::setenv(name, "", 1);
+  CHECK(hub::look_up({}, name) == "");
+  ::setenv(name, "here", 1);
+  CHECK(hub::look_up({}, name) == "here");
+  CHECK(hub::value_of({}, name) == "here");
+  CHECK(hub::look_up(made_environment({}), name) == std::nullopt);
+  ::unsetenv(name);
 }

@@ -125,7 +125,7 @@ TEST_CASE("every agent source starts the agent, whose digest was checked first")
   SECTION("named by the environment") {
     options = options_for(hub, {{"HF_SANDBOX_AGENT_URL", hub.agent_url()},
                                 {"HF_SANDBOX_AGENT_SHA256", hub.agent_sha256()}});
-    options.agent.reset();
+    options.agent = {};
   }
   auto const result = try_launch(options);
   INFO(result.text);
@@ -165,7 +165,7 @@ TEST_CASE("bytes that are not the official agent are never run, whatever their n
   fake_hub hub;
   hub.serve_agent_as(std::string(hf::agent_source::official_sha256));
   auto options = options_for(hub);
-  options.agent.reset();
+  options.agent = {};
   auto const result = try_launch(options);
   CHECK(result.code == errc::launch_failed);
   CHECK(result.stage == "ERROR");
@@ -182,7 +182,7 @@ TEST_CASE("a download that fails falls back to the mounted bucket") {
   hub.add_fault({.where = hub_route::download, .status = 404, .times = -1});
   hub.serve_agent_as(std::string(hf::agent_source::official_sha256));
   auto options = options_for(hub);
-  options.agent.reset();
+  options.agent = {};
   // The mounted file is the wrong one too; that it is looked at shows in the digest.
   auto const result = try_launch(options);
   CHECK(result.log.find("its SHA-256 is " + hub.agent_sha256()) != std::string::npos);

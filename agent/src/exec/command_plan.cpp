@@ -98,11 +98,11 @@ command_plan make_plan(wire::exec_request const& request, command_base const& ba
           {{"stage", "user"}, {"errno", ENOENT}}};
   }
   plan.limits = base.limits;
-  for (auto const& limit : request.rlimits) {
-    auto const number = limit_by_name(limit.first);
+  for (auto const& [name, most] : request.rlimits.items()) {
+    auto const number = limit_by_name(name);
     if (!number)
-      throw http_error{400, "invalid_argument", "'rlimits' has an unknown name: " + limit.first};
-    plan.limits.emplace_back(*number, limit.second);
+      throw http_error{400, "invalid_argument", "'rlimits' has an unknown name: " + name};
+    plan.limits.emplace_back(*number, most.get<std::uint64_t>());
   }
   plan.nice = request.nice;
   plan.landlock_ruleset = base.landlock_ruleset;

@@ -23,8 +23,10 @@ namespace hf {
 class command {
  public:
   /// An argument vector; the first item is looked up in the machine's PATH.
+  template <class = void>
   command(std::initializer_list<std::string> argv) : argv_(argv) {}
   /// An argument vector.
+  template <class = void>
   command(std::vector<std::string> argv) : argv_(std::move(argv)) {}
 
   /// The argument vector, or null for a script.
@@ -36,6 +38,7 @@ class command {
     return is_script_ ? &script_ : nullptr;
   }
   /// The command for people, shortened to 200 bytes.
+  template <class = void>
   [[nodiscard]] std::string display() const {
     std::string text = script_;
     for (auto const& item : argv_) {

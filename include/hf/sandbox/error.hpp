@@ -222,6 +222,7 @@ struct error_details {
 class error : public std::system_error {
  public:
   /// An error with a code, a sentence and what else is known.
+  template <class = void>
   error(errc code, std::string message, error_details details = {})
       : error(code, std::move(message), std::move(details), {}) {}
 
@@ -255,6 +256,7 @@ class error : public std::system_error {
     std::string log_tail;
   };
 
+  template <class = void>
   error(errc code, std::string message, error_details details, std::string const& log_tail)
       : std::system_error(make_error_code(code)),
         state_(std::make_shared<state const>(
@@ -269,6 +271,7 @@ class launch_error : public error {
  public:
   /// `stage` is the launcher's name of the step; `log_tail` the machine's last lines (may be
   /// empty).
+  template <class = void>
   launch_error(errc code, std::string const& message, std::string stage,
                std::string const& log_tail, error_details details = {})
       : error(code, log_tail.empty() ? message : message + "\n" + log_tail,
@@ -280,6 +283,7 @@ class launch_error : public error {
   [[nodiscard]] std::string const& log_tail() const noexcept { return last_lines(); }
 
  private:
+  template <class = void>
   static error_details at_stage(error_details details, std::string stage) {
     details.stage = std::move(stage);
     return details;

@@ -46,7 +46,7 @@ struct transfer_options {
 struct write_options {
   /// Permission bits, for instance 0755; nothing: an existing file keeps its own, a new one gets
   /// 0644. Set-uid, set-gid and sticky bits are refused (`errc::invalid_argument`).
-  std::optional<unsigned> mode = {};
+  std::optional<int> mode = {};
   /// Makes missing parent directories.
   bool make_parents = true;
   /// Refuses (`errc::conflict`) what the agent cannot replace all at once. Needs our agent; forces

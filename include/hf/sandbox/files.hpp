@@ -191,7 +191,7 @@ class basic_files {
   write_result write_from(std::string const& path, detail::byte_source& from,
                           write_options const& options) {
     detail::validate_remote_path("write", path);
-    if (options.mode && *options.mode > 0777)
+    if (options.mode && (*options.mode < 0 || *options.mode > 0777))
       throw error(errc::invalid_argument,
                   detail::file_call_name("write", path) + ": mode has more than permission bits");
     if (options.require_atomic)

@@ -220,7 +220,7 @@ class basic_process {
           "GET", "/wait?timeout=" + std::to_string(time.count() / 1000) + "." + fraction, options);
       auto const answer = agent_->call_idempotent("wait for " + id(), rq, 1u << 20);
       auto const run = wire::run_status_from_json(wire::json::parse(answer.body, nullptr, false));
-      return run.exit ? ended(*run.exit) : process_status{};
+      return run.exited ? ended(run.exit) : process_status{};
     }
     return poll(time, options);
   }

@@ -30,7 +30,7 @@ using docker_sandbox = basic_sandbox<curl_transport, docker_launcher>;
 class engine_probe {
  public:
   explicit engine_probe(docker_options options = {})
-      : engine_(detail::docker::find_engine(options, hub::process_environment())) {}
+      : engine_(detail::docker::find_engine(options)) {}
 
   /// Any call; the answer's status and JSON.
   std::pair<int, nlohmann::json> call(std::string const& method, std::string const& path,

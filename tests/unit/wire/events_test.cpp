@@ -103,12 +103,11 @@ TEST_CASE("process entries and run states survive the way through JSON", "[wire]
   status.exited = true;
   status.first_seq = 2;
   status.last_seq = 9;
-  status.exit.emplace();
-  status.exit->exit_code = 1;
+  status.exit.exit_code = 1;
   auto const again = run_status_from_json(run_status_to_json(status));
   CHECK(again.exited);
   CHECK(again.last_seq == 9);
-  CHECK(again.exit->exit_code == 1);
+  CHECK(again.exit.exit_code == 1);
   CHECK_THROWS_AS(run_status_from_json(json::parse(R"({"state":"exited"})")), hf::error);
 }
 

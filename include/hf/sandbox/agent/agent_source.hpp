@@ -14,16 +14,21 @@ namespace hf {
 /// Where a job gets its agent from. The digest is checked inside the job before anything runs.
 class agent_source {
  public:
-  /// The four ways.
-  enum class kind { official, url, volume, inline_bytes };
+  /// The ways.
+  enum class kind { automatic, official, url, volume, inline_bytes };
 
   /// Published digest of the public binary 0.7.0 (bucket huggingface/sbx-server).
   static constexpr std::string_view official_sha256 =
       "eb2b04f79fbe765195300aaf1582be2a2a9ea698ff067d0cab428171d5584932";
 
+  /// As the environment says: `url` when `HF_SANDBOX_AGENT_URL` and `HF_SANDBOX_AGENT_SHA256` are
+  /// both set, else `official`.
+  agent_source() = default;
+
   /// Hugging Face's public binary, downloaded from the Hub without credentials, else copied from a
   /// mounted bucket. It speaks the common protocol; what this project's agent adds reports
   /// `errc::unsupported`.
+  template <class = void>
   [[nodiscard]] static agent_source official() {
     agent_source out(kind::official);
     out.sha256_ = std::string(official_sha256);
@@ -33,6 +38,7 @@ class agent_source {
   /// Any agent at a public URL; redirects are followed, no credentials are sent. The URL and the
   /// digest stand in the job's command. Throws `errc::invalid_argument` for a URL that is not http
   /// or https and for a digest that is not 64 hexadecimal digits.
+  template <class = void>
   [[nodiscard]] static agent_source url(std::string url, std::string sha256) {
     (void)http::parse_url(url);
     agent_source out(kind::url);
@@ -43,6 +49,7 @@ class agent_source {
 
   /// An agent in a private bucket or repository that the job mounts. `path` is below the mount
   /// point (empty `mount_path`: "/.hf-sandbox-agent"). Throws as `url` does.
+  template <class = void>
   [[nodiscard]] static agent_source volume(hf::volume from, std::string path, std::string sha256) {
     agent_source out(kind::volume);
     out.volume_ = std::move(from);
@@ -59,6 +66,7 @@ class agent_source {
 
   /// The agent itself, sent compressed inside the job's arguments. Launching fails with
   /// `errc::too_large` when that is more than 900 KiB.
+  template <class = void>
   [[nodiscard]] static agent_source inline_(std::string bytes) {
     if (bytes.empty())
       throw error(errc::invalid_argument, "agent_source::inline_: no bytes");
@@ -83,6 +91,7 @@ class agent_source {
  private:
   explicit agent_source(kind what) : kind_(what) {}
 
+  template <class = void>
   void set_digest(std::string digest) {
     for (char& c : digest)
       if (c >= 'A' && c <= 'F')
@@ -93,7 +102,7 @@ class agent_source {
     sha256_ = std::move(digest);
   }
 
-  kind kind_;
+  kind kind_ = kind::automatic;
   std::string url_;
   std::string sha256_;
   hf::volume volume_;

@@ -1,13 +1,13 @@
 #ifndef HF_SANDBOX_AGENT_ANSWER_ERROR_HPP
 #define HF_SANDBOX_AGENT_ANSWER_ERROR_HPP
 
+#include <hf/sandbox/detail/parse_number.hpp>
 #include <hf/sandbox/error.hpp>
 #include <hf/sandbox/http/headers.hpp>
 #include <hf/sandbox/http/response.hpp>
 #include <hf/sandbox/wire/json.hpp>
 #include <hf/sandbox/wire/routes.hpp>
 
-#include <charconv>
 #include <cstdlib>
 #include <string>
 #include <string_view>
@@ -123,11 +123,8 @@ template <class = void>
   auto const at = text.rfind(mark);
   if (at == std::string_view::npos || text.back() != ')')
     return 0;
-  int number = 0;
   auto const digits = text.substr(at + mark.size(), text.size() - at - mark.size() - 1);
-  auto const end = digits.data() + digits.size();
-  auto const parsed = std::from_chars(digits.data(), end, number);
-  return parsed.ec == std::errc() && parsed.ptr == end ? number : 0;
+  return static_cast<int>(hf::detail::parse_number(digits, 0xffff).value_or(0));
 }
 
 /// The code for a refusal that came without one, from what the common protocol says in its text.

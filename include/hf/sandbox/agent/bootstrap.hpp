@@ -113,7 +113,8 @@ inline constexpr std::size_t bootstrap_piece = std::size_t{96} << 10;
 inline constexpr std::size_t bootstrap_limit = std::size_t{900} << 10;
 
 /// The command of a job that fetches, verifies and starts the agent. `hub_endpoint` is where the
-/// official binary is downloaded from. Throws `errc::too_large` for inline bytes over the limit.
+/// official binary is downloaded from; `automatic`, unresolved, is the official one. Throws
+/// `errc::too_large` for inline bytes over the limit.
 template <class = void>
 [[nodiscard]] bootstrap make_bootstrap(agent_source const& from, std::string const& hub_endpoint) {
   bootstrap out;
@@ -121,6 +122,8 @@ template <class = void>
   std::string file;
   std::string digest = from.sha256();
   switch (from.what()) {
+    case agent_source::kind::automatic:
+      return make_bootstrap(agent_source::official(), hub_endpoint);
     case agent_source::kind::official: {
       url = hub_endpoint + "/buckets/huggingface/sbx-server/resolve/sbx-server-" + digest;
       file = std::string(official_agent_mount) + "/sbx-server-" + digest;

@@ -6,6 +6,7 @@
 #include <hf/sandbox/agent/file_ends.hpp>
 #include <hf/sandbox/detail/linked_stop.hpp>
 #include <hf/sandbox/detail/parallel.hpp>
+#include <hf/sandbox/detail/parse_number.hpp>
 #include <hf/sandbox/error.hpp>
 #include <hf/sandbox/file_options.hpp>
 #include <hf/sandbox/http/transport.hpp>
@@ -15,7 +16,6 @@
 
 #include <algorithm>
 #include <atomic>
-#include <charconv>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -174,11 +174,8 @@ class file_transfer {
     http::flow on_head(http::response_head const& head) override {
       answer_.status = head.status;
       answer_.fields = head.fields;
-      auto const text = head.fields.get("Content-Length");
-      std::uint64_t length = 0;
-      if (head.status == 200 && !text.empty() &&
-          std::from_chars(text.data(), text.data() + text.size(), length).ec == std::errc())
-        announced_ = length;
+      if (head.status == 200)
+        announced_ = parse_number(head.fields.get("Content-Length"));
       if (check_length && announced_)
         check_length(*announced_);
       return http::flow::more;
@@ -280,7 +277,7 @@ class file_transfer {
     if (ranged && begin + size == from.size())
       target.add("truncate_to", std::to_string(from.size()));
     if (how->mode)
-      target.add("mode", wire::detail::octal(*how->mode));
+      target.add("mode", wire::detail::octal(static_cast<std::uint32_t>(*how->mode)));
     if (!how->make_parents)
       target.add("mkdir", "false");
     if (how->require_atomic)

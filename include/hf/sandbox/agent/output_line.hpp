@@ -2,9 +2,9 @@
 #define HF_SANDBOX_AGENT_OUTPUT_LINE_HPP
 
 #include <hf/sandbox/detail/base64.hpp>
+#include <hf/sandbox/detail/parse_number.hpp>
 #include <hf/sandbox/wire/events.hpp>
 
-#include <charconv>
 #include <cstdint>
 #include <cstring>
 #include <string>
@@ -69,11 +69,10 @@ template <class = void>
       case 'u': {
         if (text.size() - at < 4)
           return std::string_view::npos;
-        unsigned unit = 0;
-        auto const parsed = std::from_chars(text.data() + at, text.data() + at + 4, unit, 16);
-        if (parsed.ec != std::errc() || parsed.ptr != text.data() + at + 4 ||
-            (unit >= 0xd800 && unit < 0xe000))
+        auto const parsed = parse_number<16>(text.substr(at, 4));
+        if (!parsed || (*parsed >= 0xd800 && *parsed < 0xe000))
           return std::string_view::npos;
+        auto const unit = static_cast<unsigned>(*parsed);
         at += 4;
         if (unit < 0x80) {
           out.push_back(static_cast<char>(unit));
@@ -131,12 +130,13 @@ template <class = void>
   if (!line.starts_with(seq))
     return false;
   line.remove_prefix(seq.size());
-  auto const number = std::from_chars(line.data(), line.data() + line.size(), output.seq);
-  if (number.ec != std::errc() || number.ptr == line.data() ||
-      std::string_view(number.ptr,
-                       static_cast<std::size_t>(line.data() + line.size() - number.ptr)) != "}")
+  if (!line.ends_with('}'))
     return false;
-  return true;
+  line.remove_suffix(1);
+  auto const number = parse_number(line);
+  if (number)
+    output.seq = *number;
+  return number.has_value();
 }
 
 }  // namespace hf::detail

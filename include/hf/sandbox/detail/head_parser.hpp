@@ -1,10 +1,10 @@
 #ifndef HF_SANDBOX_DETAIL_HEAD_PARSER_HPP
 #define HF_SANDBOX_DETAIL_HEAD_PARSER_HPP
 
+#include <hf/sandbox/detail/parse_number.hpp>
 #include <hf/sandbox/http/headers.hpp>
 #include <hf/sandbox/http/response.hpp>
 
-#include <charconv>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -65,13 +65,11 @@ class basic_head_parser {
   outcome status_line(std::string_view text) {
     if (text.substr(0, 7) != "HTTP/1." || text.size() < 12 || text[8] != ' ')
       return outcome::malformed;
-    int status = 0;
-    auto const parsed = std::from_chars(text.data() + 9, text.data() + 12, status);
-    if (parsed.ec != std::errc() || parsed.ptr != text.data() + 12 || status < 100 ||
-        (text.size() > 12 && text[12] != ' '))
+    auto const status = parse_number(text.substr(9, 3));
+    if (!status || *status < 100 || (text.size() > 12 && text[12] != ' '))
       return outcome::malformed;
     head_ = {};
-    head_.status = status;
+    head_.status = static_cast<int>(*status);
     begun_ = true;
     return outcome::more;
   }
@@ -106,27 +104,22 @@ template <class = void>
     return 0;
   if (head.fields.contains("Transfer-Encoding"))
     return std::nullopt;
-  auto const text = head.fields.get("Content-Length");
-  std::uint64_t length = 0;
-  auto const parsed = std::from_chars(text.data(), text.data() + text.size(), length);
-  if (text.empty() || parsed.ec != std::errc() || parsed.ptr != text.data() + text.size())
-    return std::nullopt;
-  return length;
+  return parse_number(head.fields.get("Content-Length"));
 }
 
 /// Whether a head contradicts itself: several different lengths, or one that is no number. The end
 /// of such a body is anyone's guess (RFC 9112, 6.3).
 template <class = void>
 [[nodiscard]] bool framing_is_ambiguous(http::response_head const& head) {
-  std::optional<std::string_view> first;
+  std::string const* first = nullptr;
   for (auto const& field : head.fields) {
     if (!http::iequals(field.name, "Content-Length"))
       continue;
     if (field.value.empty() || field.value.find_first_not_of("0123456789") != std::string::npos)
       return true;
-    if (first && *first != field.value)
+    if (first != nullptr && *first != field.value)
       return true;
-    first = field.value;
+    first = &field.value;
   }
   return false;
 }

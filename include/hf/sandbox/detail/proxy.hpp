@@ -1,10 +1,10 @@
 #ifndef HF_SANDBOX_DETAIL_PROXY_HPP
 #define HF_SANDBOX_DETAIL_PROXY_HPP
 
+#include <hf/sandbox/detail/parse_number.hpp>
 #include <hf/sandbox/http/headers.hpp>
 #include <hf/sandbox/http/url.hpp>
 
-#include <charconv>
 #include <cstdint>
 #include <cstdlib>
 #include <optional>
@@ -22,12 +22,10 @@ template <class = void>
     auto const dot = text.find('.');
     if ((part < 3) != (dot != std::string_view::npos))
       return std::nullopt;
-    auto const piece = text.substr(0, dot);
-    std::uint32_t value = 256;
-    auto const parsed = std::from_chars(piece.data(), piece.data() + piece.size(), value);
-    if (parsed.ec != std::errc() || parsed.ptr != piece.data() + piece.size() || value > 255)
+    auto const value = parse_number(text.substr(0, dot), 255);
+    if (!value)
       return std::nullopt;
-    address = address << 8 | value;
+    address = address << 8 | static_cast<std::uint32_t>(*value);
     if (part < 3)
       text.remove_prefix(dot + 1);
   }
@@ -43,12 +41,10 @@ template <class = void>
   if (auto const slash = entry.find('/'); slash != std::string_view::npos) {
     auto const network = parse_ipv4(entry.substr(0, slash));
     auto const address = parse_ipv4(host);
-    unsigned bits = 33;
-    auto const digits = entry.substr(slash + 1);
-    std::from_chars(digits.data(), digits.data() + digits.size(), bits);
-    if (!network || !address || bits > 32)
+    auto const bits = parse_number(entry.substr(slash + 1), 32);
+    if (!network || !address || !bits)
       return false;
-    return bits == 0 || (*network >> (32 - bits)) == (*address >> (32 - bits));
+    return *bits == 0 || (*network >> (32 - *bits)) == (*address >> (32 - *bits));
   }
   if (entry.size() > 1 && entry.front() == '[' && entry.back() == ']')
     entry = entry.substr(1, entry.size() - 2);

@@ -1,6 +1,7 @@
 #ifndef HF_SANDBOX_DOCKER_ENGINE_HPP
 #define HF_SANDBOX_DOCKER_ENGINE_HPP
 
+#include <hf/sandbox/detail/parse_number.hpp>
 #include <hf/sandbox/detail/sleep.hpp>
 #include <hf/sandbox/docker/engine_address.hpp>
 #include <hf/sandbox/docker/engine_error.hpp>
@@ -11,7 +12,6 @@
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
-#include <charconv>
 #include <chrono>
 #include <compare>
 #include <mutex>
@@ -35,13 +35,14 @@ struct basic_api_version {
   }
   /// Reads "1.41" into `out`; false for anything else.
   [[nodiscard]] static bool parse(std::string_view text, basic_api_version& out) {
-    auto const* const end = text.data() + text.size();
-    auto const first = std::from_chars(text.data(), end, out.major);
-    if (first.ec != std::errc() || first.ptr == end || *first.ptr != '.')
+    auto const dot = text.find('.');
+    if (dot == std::string_view::npos)
       return false;
-    auto const second = std::from_chars(first.ptr + 1, end, out.minor);
-    if (second.ec != std::errc() || second.ptr != end)
+    auto const first = parse_number(text.substr(0, dot), 0xffff);
+    auto const second = parse_number(text.substr(dot + 1), 0xffff);
+    if (!first || !second)
       return false;
+    out = {static_cast<int>(*first), static_cast<int>(*second)};
     return true;
   }
 };

@@ -109,11 +109,11 @@ template <class = void>
 /// configuration. Reads files, connects to nothing.
 template <class Json = nlohmann::json>
 [[nodiscard]] engine_address find_engine(docker_options const& options,
-                                         hub::environment const& environment) {
+                                         hub::environment const& environment = {}) {
   namespace fs = std::filesystem;
   // The docker command, too, takes an empty variable for an unset one.
   auto const env = [&](char const* name) {
-    auto value = environment(name);
+    auto value = hub::look_up(environment, name);
     return value && value->empty() ? std::nullopt : value;
   };
   auto const home = env("HOME");

@@ -87,7 +87,7 @@ template <class Json>
   plan.size = resources_for(all.options(), o.flavor);
   auto secrets = o.secrets;
   if (o.forward_hf_token)
-    secrets["HF_TOKEN"] = hub::require_token("", hub::process_environment());
+    secrets["HF_TOKEN"] = hub::require_token("", {});
 
   auto const agent = locate_agent(all.options().agent);
   all.sweep_once(transport, {std::chrono::steady_clock::now() + o.start_timeout, o.stop});

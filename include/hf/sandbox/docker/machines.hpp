@@ -59,8 +59,7 @@ class machines {
   docker::engine<json>& engine() {
     std::lock_guard const lock(mutex_);
     if (!engine_)
-      engine_ = std::make_unique<docker::engine<json>>(
-          find_engine<json>(options_, hub::process_environment()));
+      engine_ = std::make_unique<docker::engine<json>>(find_engine<json>(options_));
     return *engine_;
   }
 

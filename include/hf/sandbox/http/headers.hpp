@@ -2,7 +2,6 @@
 #define HF_SANDBOX_HTTP_HEADERS_HPP
 
 #include <initializer_list>
-#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -40,18 +39,22 @@ class headers {
 
   headers() = default;
   /// These fields in this order.
+  template <class = void>
   headers(std::initializer_list<header> fields) : fields_(fields) {}
 
   /// Adds a field behind those that are there.
+  template <class = void>
   void add(std::string name, std::string value) {
     fields_.push_back({std::move(name), std::move(value)});
   }
   /// Replaces all fields of that name by one.
+  template <class = void>
   void set(std::string name, std::string value) {
     erase(name);
     add(std::move(name), std::move(value));
   }
   /// Removes all fields of that name.
+  template <class = void>
   void erase(std::string_view name) {
     for (auto field = fields_.begin(); field != fields_.end();)
       if (iequals(field->name, name))
@@ -59,19 +62,26 @@ class headers {
       else
         ++field;
   }
-  /// The first value of that name; nothing when absent.
-  [[nodiscard]] std::optional<std::string_view> find(std::string_view name) const {
+  /// The first value of that name; null when there is none. Valid until a field is added or
+  /// removed.
+  template <class = void>
+  [[nodiscard]] std::string const* find(std::string_view name) const noexcept {
     for (auto const& f : fields_)
       if (iequals(f.name, name))
-        return std::string_view(f.value);
-    return std::nullopt;
+        return &f.value;
+    return nullptr;
   }
   /// The first value of that name, or an empty view.
-  [[nodiscard]] std::string_view get(std::string_view name) const {
-    return find(name).value_or(std::string_view());
+  template <class = void>
+  [[nodiscard]] std::string_view get(std::string_view name) const noexcept {
+    auto const* const value = find(name);
+    return value == nullptr ? std::string_view() : std::string_view(*value);
   }
   /// Whether there is such a field.
-  [[nodiscard]] bool contains(std::string_view name) const { return find(name).has_value(); }
+  template <class = void>
+  [[nodiscard]] bool contains(std::string_view name) const noexcept {
+    return find(name) != nullptr;
+  }
 
   /// The first field.
   [[nodiscard]] const_iterator begin() const noexcept { return fields_.begin(); }

@@ -20,10 +20,11 @@ namespace hf::http {
 }
 
 /// Keeps a whole answer in memory; one that is larger than `limit` ends with `errc::too_large`.
-class buffer_sink : public response_sink {
+template <class = void>
+class basic_buffer_sink : public response_sink {
  public:
   /// Keeps at most `limit` bytes.
-  explicit buffer_sink(std::uint64_t limit) : limit_(limit) {}
+  explicit basic_buffer_sink(std::uint64_t limit) : limit_(limit) {}
 
   /// Takes the head.
   flow on_head(response_head const& head) override {
@@ -52,10 +53,13 @@ class buffer_sink : public response_sink {
   std::uint64_t limit_;
   response answer_;
 };
+/// See `basic_buffer_sink`.
+using buffer_sink = basic_buffer_sink<>;
 
 /// Hands the body of a 2xx answer on piece by piece; keeps any other answer's body, up to a limit,
 /// because it says what went wrong (what lies beyond the limit is dropped).
-class stream_sink : public response_sink {
+template <class = void>
+class basic_stream_sink : public response_sink {
  public:
   /// What gets the body.
   using consumer = std::function<flow(std::span<std::byte const>)>;
@@ -63,7 +67,8 @@ class stream_sink : public response_sink {
   using head_consumer = std::function<flow(response_head const&)>;
 
   /// `on_head` may be empty; it sees every head.
-  stream_sink(consumer on_body, head_consumer on_head_seen = {}, std::size_t error_limit = 65536)
+  basic_stream_sink(consumer on_body, head_consumer on_head_seen = {},
+                    std::size_t error_limit = 65536)
       : body_(std::move(on_body)), head_(std::move(on_head_seen)), error_limit_(error_limit) {}
 
   /// Takes the head.
@@ -91,6 +96,8 @@ class stream_sink : public response_sink {
   std::size_t error_limit_;
   response answer_;
 };
+/// See `basic_stream_sink`.
+using stream_sink = basic_stream_sink<>;
 
 }  // namespace hf::http
 

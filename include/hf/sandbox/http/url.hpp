@@ -1,10 +1,10 @@
 #ifndef HF_SANDBOX_HTTP_URL_HPP
 #define HF_SANDBOX_HTTP_URL_HPP
 
+#include <hf/sandbox/detail/parse_number.hpp>
 #include <hf/sandbox/error.hpp>
 #include <hf/sandbox/http/headers.hpp>
 
-#include <charconv>
 #include <cstdint>
 #include <initializer_list>
 #include <string>
@@ -28,16 +28,21 @@ struct url {
   /// Whether the scheme asks for TLS.
   [[nodiscard]] bool tls() const noexcept { return scheme == "https"; }
   /// Host for a socket or a `Host` field: an IPv6 address in brackets.
+  template <class = void>
   [[nodiscard]] std::string bracketed_host() const {
     return host.find(':') == std::string::npos ? host : "[" + host + "]";
   }
   /// What belongs in the `Host` field: the port only when it is not the scheme's own.
+  template <class = void>
   [[nodiscard]] std::string authority() const {
     return port == (tls() ? 443 : 80) ? bracketed_host()
                                       : bracketed_host() + ":" + std::to_string(port);
   }
   /// Scheme, host and port; what may share a connection, and what error texts name.
-  [[nodiscard]] std::string origin() const { return scheme + "://" + authority(); }
+  template <class = void>
+  [[nodiscard]] std::string origin() const {
+    return scheme + "://" + authority();
+  }
 };
 
 namespace url_detail {
@@ -47,11 +52,13 @@ namespace url_detail {
          c == '.' || c == '_' || c == '~';
 }
 
-[[noreturn]] inline void refuse(char const* why) {
+template <class = void>
+[[noreturn]] void refuse(char const* why) {
   throw error(errc::invalid_argument, std::string("not a usable URL: ") + why);
 }
 
-inline std::string encode(std::string_view bytes, std::string_view also_plain) {
+template <class = void>
+std::string encode(std::string_view bytes, std::string_view also_plain) {
   constexpr std::string_view digits = "0123456789ABCDEF";
   std::string out;
   out.reserve(bytes.size());
@@ -71,17 +78,20 @@ inline std::string encode(std::string_view bytes, std::string_view also_plain) {
 }  // namespace url_detail
 
 /// Percent-encodes any bytes for one path segment, query name or query value (RFC 3986, 2.1).
-[[nodiscard]] inline std::string encode_component(std::string_view bytes) {
+template <class = void>
+[[nodiscard]] std::string encode_component(std::string_view bytes) {
   return url_detail::encode(bytes, "");
 }
 
 /// Percent-encodes any bytes for a path; slashes stay.
-[[nodiscard]] inline std::string encode_path(std::string_view bytes) {
+template <class = void>
+[[nodiscard]] std::string encode_path(std::string_view bytes) {
   return url_detail::encode(bytes, "/");
 }
 
 /// Builds "?a=1&b=2" from names and values, each encoded; empty for an empty list.
-[[nodiscard]] inline std::string encode_query(
+template <class = void>
+[[nodiscard]] std::string encode_query(
     std::initializer_list<std::pair<std::string_view, std::string_view>> parameters) {
   std::string out;
   for (auto const& p : parameters) {
@@ -94,7 +104,8 @@ inline std::string encode(std::string_view bytes, std::string_view also_plain) {
 }
 
 /// Decodes percent-encoding into bytes. Throws `errc::invalid_argument` for a bad sequence.
-[[nodiscard]] inline std::string decode_component(std::string_view text) {
+template <class = void>
+[[nodiscard]] std::string decode_component(std::string_view text) {
   auto const digit = [](char c) {
     if (c >= '0' && c <= '9')
       return c - '0';
@@ -174,11 +185,8 @@ template <class = void>
   if (!port.empty() && port.front() != ':')
     url_detail::refuse("the port is malformed");
   if (port.size() > 1) {
-    unsigned number = 0;
-    auto const digits = port.substr(1);
-    auto const parsed = std::from_chars(digits.data(), digits.data() + digits.size(), number);
-    if (parsed.ec != std::errc() || parsed.ptr != digits.data() + digits.size() || number == 0 ||
-        number > 65535)
+    auto const number = hf::detail::parse_number(port.substr(1), 65535).value_or(0);
+    if (number == 0)
       url_detail::refuse("the port is malformed");
     out.port = static_cast<std::uint16_t>(number);
   }
@@ -190,7 +198,8 @@ template <class = void>
 }
 
 /// Whether a host name is `localhost` or below it (RFC 6761, 6.3); those never need DNS.
-[[nodiscard]] inline bool is_localhost_name(std::string_view host) noexcept {
+template <class = void>
+[[nodiscard]] bool is_localhost_name(std::string_view host) noexcept {
   if (!host.empty() && host.back() == '.')
     host.remove_suffix(1);
   constexpr std::string_view name = "localhost";
@@ -201,7 +210,8 @@ template <class = void>
 
 /// Whether a host is this machine's loopback interface: `localhost`, names below it, 127.0.0.0/8
 /// and ::1 (without brackets).
-[[nodiscard]] inline bool is_loopback_host(std::string_view host) noexcept {
+template <class = void>
+[[nodiscard]] bool is_loopback_host(std::string_view host) noexcept {
   if (is_localhost_name(host) || host == "::1")
     return true;
   if (host.substr(0, 4) != "127.")

@@ -29,8 +29,8 @@ struct settings {
   retry_policy retries = {};
   /// TLS settings for the Hub and the Jobs proxy; empty fields: the transport's own.
   http::tls_settings tls = {};
-  /// Where variables are read from.
-  environment env = process_environment();
+  /// Where variables are read from; empty: the environment of this process.
+  environment env = {};
 };
 
 /// One call of the Hub's API.

@@ -11,22 +11,23 @@
 
 namespace hf::hub {
 
-/// Looks an environment variable up: nothing when it is not set. Tests give their own.
+/// Looks an environment variable up: nothing when it is not set. Empty: the environment of this
+/// process, read at every look-up; tests give their own.
 using environment = std::function<std::optional<std::string>(std::string const& name)>;
 
-/// The environment of this process, read at every look-up.
+/// The variable's value; nothing when it is not set.
 template <class = void>
-[[nodiscard]] environment process_environment() {
-  return [](std::string const& name) -> std::optional<std::string> {
-    char const* const value = std::getenv(name.c_str());
-    return value == nullptr ? std::nullopt : std::optional<std::string>(value);
-  };
+[[nodiscard]] std::optional<std::string> look_up(environment const& env, std::string const& name) {
+  if (env)
+    return env(name);
+  char const* const value = std::getenv(name.c_str());
+  return value == nullptr ? std::nullopt : std::optional<std::string>(value);
 }
 
 /// The variable's value; empty when it is not set.
 template <class = void>
 [[nodiscard]] std::string value_of(environment const& env, std::string const& name) {
-  return env(name).value_or(std::string());
+  return look_up(env, name).value_or(std::string());
 }
 
 /// Whether a switch is on: `1`, `ON`, `YES` or `TRUE` in any case (as `huggingface_hub` reads
@@ -60,12 +61,13 @@ template <class = void>
       ++end;
     bool const complete = end > begin && (!braced || (end < path.size() && path[end] == '}'));
     std::size_t const after = complete && braced ? end + 1 : end;
-    auto const value = complete ? env(std::string(path.substr(begin, end - begin))) : std::nullopt;
+    auto const value =
+        complete ? look_up(env, std::string(path.substr(begin, end - begin))) : std::nullopt;
     out += value ? *value : std::string(path.substr(i, after - i));
     i = after;
   }
   if (out == "~" || out.substr(0, 2) == "~/")
-    if (auto const home = env("HOME"); home && !home->empty())
+    if (auto const home = look_up(env, "HOME"); home && !home->empty())
       out.replace(0, 1, *home);
   return out;
 }

@@ -59,12 +59,17 @@ struct job_info {
   job_party initiator = {};
 
   /// Whether it will not run (any more).
+  template <class = void>
   [[nodiscard]] bool ended() const noexcept {
     return stage == "COMPLETED" || stage == "CANCELED" || stage == "ERROR" || stage == "DELETED";
   }
   /// Whether its command has been started and has not ended.
-  [[nodiscard]] bool running() const noexcept { return stage == "RUNNING" || stage == "UPDATING"; }
+  template <class = void>
+  [[nodiscard]] bool running() const noexcept {
+    return stage == "RUNNING" || stage == "UPDATING";
+  }
   /// The label's value; empty when it is not there.
+  template <class = void>
   [[nodiscard]] std::string label(std::string const& name) const {
     auto const it = labels.find(name);
     return it == labels.end() ? std::string() : it->second;
@@ -148,6 +153,8 @@ template <class Json>
 struct job_metrics {
   /// One accelerator.
   struct gpu {
+    /// The device's id.
+    std::string id = {};
     /// Share of the time that it was busy, in percent.
     double utilization = 0;
     /// Its memory in use.
@@ -167,8 +174,8 @@ struct job_metrics {
   double rx_bps = 0;
   /// The same that went out.
   double tx_bps = 0;
-  /// By the device's id.
-  std::map<std::string, gpu> gpus = {};
+  /// The job's accelerators.
+  std::vector<gpu> gpus = {};
   /// Which of a job's machines it is about.
   std::string replica = {};
 };
@@ -191,8 +198,8 @@ template <class Json>
   out.replica = d::text(from, "replica");
   if (auto const& gpus = d::member(from, "gpus"); gpus.is_object())
     for (auto const& [id, gpu] : gpus.items())
-      out.gpus[id] = {number(gpu, "utilization"), number(gpu, "memory_used_bytes"),
-                      number(gpu, "memory_total_bytes")};
+      out.gpus.push_back({id, number(gpu, "utilization"), number(gpu, "memory_used_bytes"),
+                          number(gpu, "memory_total_bytes")});
   return out;
 }
 

@@ -38,7 +38,7 @@ struct job_request {
   /// What is mounted.
   std::vector<volume> volumes = {};
   /// Ports that the Jobs proxy serves.
-  std::vector<std::uint16_t> expose = {};
+  std::vector<std::uint64_t> expose = {};
 };
 
 /// The Space's id when an image names one ("hf.co/spaces/a/b", "huggingface.co/spaces/a/b", either

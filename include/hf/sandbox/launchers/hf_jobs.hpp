@@ -274,8 +274,8 @@ class hf_jobs_launcher {
   template <class T>
   [[nodiscard]] agent_source source() const {
     auto const& o = state_of<T>()->options;
-    if (o.agent)
-      return *o.agent;
+    if (o.agent.what() != agent_source::kind::automatic)
+      return o.agent;
     auto url = hub::value_of(o.env, "HF_SANDBOX_AGENT_URL");
     auto sha256 = hub::value_of(o.env, "HF_SANDBOX_AGENT_SHA256");
     if (url.empty() && sha256.empty())

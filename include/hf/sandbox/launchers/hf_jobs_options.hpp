@@ -6,7 +6,6 @@
 #include <hf/sandbox/hub/environment.hpp>
 #include <hf/sandbox/hub/retry.hpp>
 
-#include <optional>
 #include <string>
 
 namespace hf {
@@ -22,10 +21,8 @@ struct hf_jobs_options {
   /// Account or organisation of ids without one, of `list`, and of jobs whose launch options name
   /// none; empty: the token's own.
   std::string name_space = {};
-  /// Where jobs get the agent from; nothing: `agent_source::url` from the variables
-  /// `HF_SANDBOX_AGENT_URL` and `HF_SANDBOX_AGENT_SHA256` when both are set, else
-  /// `agent_source::official()`.
-  std::optional<agent_source> agent = {};
+  /// Where jobs get the agent from.
+  agent_source agent = {};
   /// Sends two anonymous usage events per sandbox (create, terminate); see docs/hugging-face.md for
   /// what they say. `HF_HUB_DISABLE_TELEMETRY`, `DO_NOT_TRACK`, `DISABLE_TELEMETRY` and
   /// `HF_HUB_OFFLINE` switch them off too.
@@ -34,8 +31,8 @@ struct hf_jobs_options {
   hub::retry_policy retries = {};
   /// TLS settings for the Hub and the Jobs proxy; empty fields: the transport's own.
   http::tls_settings tls = {};
-  /// Where environment variables are read from.
-  hub::environment env = hub::process_environment();
+  /// Where environment variables are read from; empty: the environment of this process.
+  hub::environment env = {};
 };
 
 }  // namespace hf

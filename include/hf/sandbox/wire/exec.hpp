@@ -51,9 +51,9 @@ struct exec_request {
   std::optional<double> linger = {};
   /// Name, uid or uid:gid to run as.
   std::optional<std::string> user = {};
-  /// Resource limits by name ("nofile", "nproc", "as", "cpu", "fsize", "core", "stack", "memlock",
-  /// "data"); bytes, seconds or counts as setrlimit(2) has them.
-  std::map<std::string, std::uint64_t> rlimits = {};
+  /// Object of resource limits by name ("nofile", "nproc", "as", "cpu", "fsize", "core", "stack",
+  /// "memlock", "data"), in bytes, seconds or counts as setrlimit(2) has them; null: none.
+  json rlimits = nullptr;
   /// Priority, as nice(2) has it.
   std::optional<int> nice = {};
   /// Standard error goes where standard output goes.

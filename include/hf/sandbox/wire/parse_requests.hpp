@@ -198,8 +198,8 @@ void parse_limits(member_reader<Json>& members, exec_request& request) {
     for (auto it = limits->begin(); it != limits->end(); ++it) {
       if (!it->is_number_unsigned())
         refuse("'rlimits' values must be integers, not negative: " + it.key());
-      request.rlimits.emplace(it.key(), it->template get<std::uint64_t>());
     }
+    request.rlimits = std::move(*limits);
   }
   if (auto const nice = members.integer("nice", -20, 19))
     request.nice = static_cast<int>(*nice);

@@ -43,8 +43,8 @@ struct run_status {
   std::uint64_t first_seq = 1;
   /// Number of the last record written; 0 when nothing has been written.
   std::uint64_t last_seq = 0;
-  /// How it ended.
-  std::optional<exit_event> exit = {};
+  /// How it ended, once `exited`.
+  exit_event exit = {};
 };
 
 /// Body of `POST /v1/processes/{id}/signal`.
@@ -102,8 +102,8 @@ template <class Json = json>
             {"state", status.exited ? "exited" : "running"},
             {"first_seq", status.first_seq},
             {"last_seq", status.last_seq}};
-  if (status.exit)
-    j["exit"] = event_to_json<Json>(*status.exit);
+  if (status.exited)
+    j["exit"] = event_to_json<Json>(status.exit);
   return j;
 }
 
@@ -121,11 +121,13 @@ template <class Json>
   status.exited = state->template get_ref<std::string const&>() == "exited";
   status.first_seq = detail::event_count(j, "first_seq");
   status.last_seq = detail::event_count(j, "last_seq");
-  if (auto const it = j.find("exit"); it != j.end() && it->is_object())
+  if (status.exited) {
+    auto const it = j.find("exit");
+    if (it == j.end() || !it->is_object())
+      throw error(errc::protocol_error, "the agent's answer has no exit",
+                  {.where = hop::agent, .may_have_reached_peer = true});
     status.exit = exit_from_json(*it);
-  if (status.exited && !status.exit)
-    throw error(errc::protocol_error, "the agent's answer has no exit",
-                {.where = hop::agent, .may_have_reached_peer = true});
+  }
   return status;
 }
 
