@@ -210,15 +210,18 @@ class headers {
         ++field;
   }
   /// The first value of that name; null when there is none. Valid until a field is added or
-  /// removed.
+  /// removed, or the object is assigned to or gone; hence not for a temporary.
   template <class = void>
-  [[nodiscard]] std::string const* find(std::string_view name) const noexcept {
+  [[nodiscard]] std::string const* find(std::string_view name) const& noexcept {
     for (auto const& f : fields_)
       if (iequals(f.name, name))
         return &f.value;
     return nullptr;
   }
-  /// The first value of that name, or an empty view.
+  /// Would point into what is about to go.
+  template <class = void>
+  std::string const* find(std::string_view name) const&& = delete;
+  /// The first value of that name, or an empty view; valid as `find`'s.
   template <class = void>
   [[nodiscard]] std::string_view get(std::string_view name) const noexcept {
     auto const* const value = find(name);
@@ -1592,7 +1595,10 @@ class basic_buffer_sink : public response_sink {
   response answer_;
 };
 /// See `basic_buffer_sink`.
-using buffer_sink = basic_buffer_sink<>;
+class buffer_sink : public basic_buffer_sink<> {
+ public:
+  using basic_buffer_sink::basic_buffer_sink;
+};
 
 /// Hands the body of a 2xx answer on piece by piece; keeps any other answer's body, up to a limit,
 /// because it says what went wrong (what lies beyond the limit is dropped).
@@ -1635,7 +1641,10 @@ class basic_stream_sink : public response_sink {
   response answer_;
 };
 /// See `basic_stream_sink`.
-using stream_sink = basic_stream_sink<>;
+class stream_sink : public basic_stream_sink<> {
+ public:
+  using basic_stream_sink::basic_stream_sink;
+};
 
 }  // namespace hf::http
 
@@ -2680,8 +2689,17 @@ template <class Json = json>
     j["linger"] = *request.linger;
   if (request.user)
     j["user"] = checked(*request.user, "the user");
-  if (!request.rlimits.empty())
-    j["rlimits"] = request.rlimits;
+  if (Json const& limits = request.rlimits; !limits.is_null()) {
+    if (!limits.is_object())
+      throw error(errc::invalid_argument, "rlimits is not an object");
+    for (auto it = limits.begin(); it != limits.end(); ++it)
+      if (!it->is_number_integer() ||
+          (!it->is_number_unsigned() && it->template get<std::int64_t>() < 0))
+        throw error(errc::invalid_argument, "rlimits: '" + checked(it.key(), "a limit's name") +
+                                                "' is not an integer from 0 on");
+    if (!limits.empty())
+      j["rlimits"] = limits;
+  }
   if (request.nice)
     j["nice"] = *request.nice;
   if (request.merge_stderr)
@@ -4050,21 +4068,16 @@ struct url {
   /// Whether the scheme asks for TLS.
   [[nodiscard]] bool tls() const noexcept { return scheme == "https"; }
   /// Host for a socket or a `Host` field: an IPv6 address in brackets.
-  template <class = void>
   [[nodiscard]] std::string bracketed_host() const {
     return host.find(':') == std::string::npos ? host : "[" + host + "]";
   }
   /// What belongs in the `Host` field: the port only when it is not the scheme's own.
-  template <class = void>
   [[nodiscard]] std::string authority() const {
     return port == (tls() ? 443 : 80) ? bracketed_host()
                                       : bracketed_host() + ":" + std::to_string(port);
   }
   /// Scheme, host and port; what may share a connection, and what error texts name.
-  template <class = void>
-  [[nodiscard]] std::string origin() const {
-    return scheme + "://" + authority();
-  }
+  [[nodiscard]] std::string origin() const { return scheme + "://" + authority(); }
 };
 
 namespace url_detail {
@@ -4100,14 +4113,12 @@ std::string encode(std::string_view bytes, std::string_view also_plain) {
 }  // namespace url_detail
 
 /// Percent-encodes any bytes for one path segment, query name or query value (RFC 3986, 2.1).
-template <class = void>
-[[nodiscard]] std::string encode_component(std::string_view bytes) {
+[[nodiscard]] inline std::string encode_component(std::string_view bytes) {
   return url_detail::encode(bytes, "");
 }
 
 /// Percent-encodes any bytes for a path; slashes stay.
-template <class = void>
-[[nodiscard]] std::string encode_path(std::string_view bytes) {
+[[nodiscard]] inline std::string encode_path(std::string_view bytes) {
   return url_detail::encode(bytes, "/");
 }
 
@@ -4126,8 +4137,7 @@ template <class = void>
 }
 
 /// Decodes percent-encoding into bytes. Throws `errc::invalid_argument` for a bad sequence.
-template <class = void>
-[[nodiscard]] std::string decode_component(std::string_view text) {
+[[nodiscard]] inline std::string decode_component(std::string_view text) {
   auto const digit = [](char c) {
     if (c >= '0' && c <= '9')
       return c - '0';
@@ -4220,8 +4230,7 @@ template <class = void>
 }
 
 /// Whether a host name is `localhost` or below it (RFC 6761, 6.3); those never need DNS.
-template <class = void>
-[[nodiscard]] bool is_localhost_name(std::string_view host) noexcept {
+[[nodiscard]] inline bool is_localhost_name(std::string_view host) noexcept {
   if (!host.empty() && host.back() == '.')
     host.remove_suffix(1);
   constexpr std::string_view name = "localhost";
@@ -4232,8 +4241,7 @@ template <class = void>
 
 /// Whether a host is this machine's loopback interface: `localhost`, names below it, 127.0.0.0/8
 /// and ::1 (without brackets).
-template <class = void>
-[[nodiscard]] bool is_loopback_host(std::string_view host) noexcept {
+[[nodiscard]] inline bool is_loopback_host(std::string_view host) noexcept {
   if (is_localhost_name(host) || host == "::1")
     return true;
   if (host.substr(0, 4) != "127.")
@@ -5116,10 +5124,9 @@ class file_transfer {
     http::flow on_head(http::response_head const& head) override {
       answer_.status = head.status;
       answer_.fields = head.fields;
-      if (head.status == 200)
-        announced_ = parse_number(head.fields.get("Content-Length"));
-      if (check_length && announced_)
-        check_length(*announced_);
+      if (head.status == 200 && check_length)
+        if (auto const announced = parse_number(head.fields.get("Content-Length")))
+          check_length(*announced);
       return http::flow::more;
     }
     http::flow on_data(std::span<std::byte const> data) override {
@@ -5147,7 +5154,6 @@ class file_transfer {
     std::uint64_t& position_;
     notify const& moved_;
     http::response answer_;
-    std::optional<std::uint64_t> announced_;
   };
   std::uint64_t receive(byte_target& into, std::uint64_t begin, std::optional<std::uint64_t> length,
                         notify const& moved, bool exact = false) {
@@ -6680,15 +6686,10 @@ struct job_info {
   std::vector<std::string> expose_urls = {};
   job_party owner = {};
   job_party initiator = {};
-  template <class = void>
   [[nodiscard]] bool ended() const noexcept {
     return stage == "COMPLETED" || stage == "CANCELED" || stage == "ERROR" || stage == "DELETED";
   }
-  template <class = void>
-  [[nodiscard]] bool running() const noexcept {
-    return stage == "RUNNING" || stage == "UPDATING";
-  }
-  template <class = void>
+  [[nodiscard]] bool running() const noexcept { return stage == "RUNNING" || stage == "UPDATING"; }
   [[nodiscard]] std::string label(std::string const& name) const {
     auto const it = labels.find(name);
     return it == labels.end() ? std::string() : it->second;
@@ -6865,6 +6866,10 @@ void check_labels(std::map<std::string, std::string> const& labels) {
 }
 template <class Json = nlohmann::json>
 [[nodiscard]] Json to_json(job_request const& job) {
+  for (auto const port : job.expose)
+    if (port < 1 || port > 65535)
+      throw error(errc::invalid_argument,
+                  "expose: " + std::to_string(port) + " is not a port (1 to 65535)");
   Json out{{"command", job.command},
            {"arguments", job.arguments},
            {"environment", job.environment},

@@ -5,6 +5,7 @@
 
 #include <catch2/catch_test_macros.hpp>
 
+#include <cstdint>
 #include <functional>
 #include <string>
 #include <vector>
@@ -43,6 +44,21 @@ hub::job_request request_with_op() {
 }
 
 }  // namespace
+
+TEST_CASE("a port that cannot be one is refused before anything is sent") {
+  for (std::uint64_t const port : {std::uint64_t{0}, std::uint64_t{65536}, ~std::uint64_t{0}}) {
+    scripted t{[](auto&) { return hf::http::response{200, {}, job_text}; }, {}};
+    auto job = request_with_op();
+    job.expose = {8000, port};
+    try {
+      (void)hub::start_once(quick_api(), t, "alice", job);
+      FAIL("was accepted");
+    } catch (hf::error const& e) {
+      CHECK(e.code() == errc::invalid_argument);
+    }
+    CHECK(t.calls.empty());
+  }
+}
 
 TEST_CASE("a job whose start was answered is started once") {
   scripted t{[](auto&) { return hf::http::response{200, {}, job_text}; }, {}};

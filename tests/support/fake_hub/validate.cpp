@@ -129,7 +129,8 @@ std::string check_job(json const& body, std::vector<std::string> const& flavors,
         !expose["ports"].is_array() || expose["ports"].empty())
       return "expose: {\"ports\": [...]} is needed";
     for (auto const& port : expose["ports"])
-      if (!port.is_number_integer() || port.get<int>() < 1 || port.get<int>() > 65535)
+      if (!port.is_number_integer() || port.get<std::int64_t>() < 1 ||
+          port.get<std::int64_t>() > 65535)
         return "expose: not a port";
   }
   if (body.contains("ssh") && body["ssh"] != json{{"enabled", true}})

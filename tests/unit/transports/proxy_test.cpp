@@ -22,6 +22,9 @@ TEST_CASE("no_proxy covers names, everything below them, addresses and networks"
   CHECK_FALSE(no_proxy_matches("b.test", "b.test.example"));
   CHECK_FALSE(no_proxy_matches("10.0.0.0/8", "11.0.0.1"));
   CHECK_FALSE(no_proxy_matches("10.0.0.0/99", "10.0.0.1"));
+  CHECK_FALSE(no_proxy_matches("10.0.0.0/8x", "10.0.0.1"));
+  CHECK_FALSE(no_proxy_matches("10.0.0.0/", "10.0.0.1"));
+  CHECK_FALSE(no_proxy_matches("10.0.0.0x/8", "10.0.0.1"));
   CHECK_FALSE(no_proxy_matches("10.0.0.0/8", "10.example"));
 }
 

@@ -111,6 +111,17 @@ TEST_CASE("process entries and run states survive the way through JSON", "[wire]
   CHECK_THROWS_AS(run_status_from_json(json::parse(R"({"state":"exited"})")), hf::error);
 }
 
+TEST_CASE("a run that goes on has no exit, whatever else the answer says", "[wire]") {
+  auto const status = run_status_from_json(
+      json::parse(R"({"state":"running","last_seq":3,"exit":{"exit_code":7}})"));
+  CHECK_FALSE(status.exited);
+  CHECK(status.last_seq == 3);
+  CHECK_FALSE(status.exit.exit_code);
+  run_status going;
+  going.exit.exit_code = 7;
+  CHECK_FALSE(run_status_to_json(going).contains("exit"));
+}
+
 TEST_CASE("signal requests are read strictly", "[wire]") {
   CHECK(parse_signal_request(R"({"signal":9,"scope":"tree"})").scope == "tree");
   CHECK(parse_signal_request(R"({"signal":9})").scope == "process");

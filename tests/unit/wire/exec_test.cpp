@@ -127,3 +127,24 @@ TEST_CASE("a command that is not UTF-8 is refused before it is sent", "[wire]") 
   request.script = "\xff";
   CHECK_THROWS_AS(exec_request_to_json(request), hf::error);
 }
+
+TEST_CASE("limits that are not an object of whole numbers are refused before they are sent",
+          "[wire]") {
+  exec_request request;
+  request.argv = {"true"};
+  for (char const* limits : {"[]", "5", "\"nofile\"", "true", R"({"nofile":-1})",
+                             R"({"nofile":1.5})", R"({"nofile":"10"})", R"({"nofile":null})"}) {
+    INFO(limits);
+    request.rlimits = json::parse(limits);
+    try {
+      (void)exec_request_to_json(request);
+      FAIL("was accepted");
+    } catch (hf::error const& e) {
+      CHECK(e.code() == hf::errc::invalid_argument);
+    }
+  }
+  request.rlimits = {{"nofile", 0}, {"as", 18446744073709551615u}};
+  CHECK(exec_request_to_json(request).at("rlimits") == request.rlimits);
+  request.rlimits = json::object();
+  CHECK_FALSE(exec_request_to_json(request).contains("rlimits"));
+}

@@ -21,8 +21,9 @@ class agent_source {
   static constexpr std::string_view official_sha256 =
       "eb2b04f79fbe765195300aaf1582be2a2a9ea698ff067d0cab428171d5584932";
 
-  /// As the environment says: `url` when `HF_SANDBOX_AGENT_URL` and `HF_SANDBOX_AGENT_SHA256` are
-  /// both set, else `official`.
+  /// The launcher decides: `url` when `HF_SANDBOX_AGENT_URL` and `HF_SANDBOX_AGENT_SHA256` are both
+  /// set, `errc::invalid_argument` when only one is, else `official`. Without a launcher it stands
+  /// for `official`.
   agent_source() = default;
 
   /// Hugging Face's public binary, downloaded from the Hub without credentials, else copied from a
@@ -79,7 +80,8 @@ class agent_source {
   [[nodiscard]] kind what() const noexcept { return kind_; }
   /// URL of `url`.
   [[nodiscard]] std::string const& location() const noexcept { return url_; }
-  /// Expected SHA-256, lower-case; empty for inline bytes, whose digest is computed.
+  /// Expected SHA-256, lower-case; empty for inline bytes, whose digest is computed, and for
+  /// `automatic`, which is not decided yet.
   [[nodiscard]] std::string const& sha256() const noexcept { return sha256_; }
   /// Mount of `volume`.
   [[nodiscard]] hf::volume const& mount() const noexcept { return volume_; }

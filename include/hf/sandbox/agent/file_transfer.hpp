@@ -174,10 +174,9 @@ class file_transfer {
     http::flow on_head(http::response_head const& head) override {
       answer_.status = head.status;
       answer_.fields = head.fields;
-      if (head.status == 200)
-        announced_ = parse_number(head.fields.get("Content-Length"));
-      if (check_length && announced_)
-        check_length(*announced_);
+      if (head.status == 200 && check_length)
+        if (auto const announced = parse_number(head.fields.get("Content-Length")))
+          check_length(*announced);
       return http::flow::more;
     }
     http::flow on_data(std::span<std::byte const> data) override {
@@ -208,7 +207,6 @@ class file_transfer {
     std::uint64_t& position_;
     notify const& moved_;
     http::response answer_;
-    std::optional<std::uint64_t> announced_;
   };
 
   /// Reads from `begin` on, `length` bytes or to the end, going on where a broken connection left

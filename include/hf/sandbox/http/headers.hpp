@@ -63,15 +63,18 @@ class headers {
         ++field;
   }
   /// The first value of that name; null when there is none. Valid until a field is added or
-  /// removed.
+  /// removed, or the object is assigned to or gone; hence not for a temporary.
   template <class = void>
-  [[nodiscard]] std::string const* find(std::string_view name) const noexcept {
+  [[nodiscard]] std::string const* find(std::string_view name) const& noexcept {
     for (auto const& f : fields_)
       if (iequals(f.name, name))
         return &f.value;
     return nullptr;
   }
-  /// The first value of that name, or an empty view.
+  /// Would point into what is about to go.
+  template <class = void>
+  std::string const* find(std::string_view name) const&& = delete;
+  /// The first value of that name, or an empty view; valid as `find`'s.
   template <class = void>
   [[nodiscard]] std::string_view get(std::string_view name) const noexcept {
     auto const* const value = find(name);

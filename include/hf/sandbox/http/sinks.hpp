@@ -54,7 +54,10 @@ class basic_buffer_sink : public response_sink {
   response answer_;
 };
 /// See `basic_buffer_sink`.
-using buffer_sink = basic_buffer_sink<>;
+class buffer_sink : public basic_buffer_sink<> {
+ public:
+  using basic_buffer_sink::basic_buffer_sink;
+};
 
 /// Hands the body of a 2xx answer on piece by piece; keeps any other answer's body, up to a limit,
 /// because it says what went wrong (what lies beyond the limit is dropped).
@@ -97,7 +100,10 @@ class basic_stream_sink : public response_sink {
   response answer_;
 };
 /// See `basic_stream_sink`.
-using stream_sink = basic_stream_sink<>;
+class stream_sink : public basic_stream_sink<> {
+ public:
+  using basic_stream_sink::basic_stream_sink;
+};
 
 }  // namespace hf::http
 

@@ -28,21 +28,16 @@ struct url {
   /// Whether the scheme asks for TLS.
   [[nodiscard]] bool tls() const noexcept { return scheme == "https"; }
   /// Host for a socket or a `Host` field: an IPv6 address in brackets.
-  template <class = void>
   [[nodiscard]] std::string bracketed_host() const {
     return host.find(':') == std::string::npos ? host : "[" + host + "]";
   }
   /// What belongs in the `Host` field: the port only when it is not the scheme's own.
-  template <class = void>
   [[nodiscard]] std::string authority() const {
     return port == (tls() ? 443 : 80) ? bracketed_host()
                                       : bracketed_host() + ":" + std::to_string(port);
   }
   /// Scheme, host and port; what may share a connection, and what error texts name.
-  template <class = void>
-  [[nodiscard]] std::string origin() const {
-    return scheme + "://" + authority();
-  }
+  [[nodiscard]] std::string origin() const { return scheme + "://" + authority(); }
 };
 
 namespace url_detail {
@@ -78,14 +73,12 @@ std::string encode(std::string_view bytes, std::string_view also_plain) {
 }  // namespace url_detail
 
 /// Percent-encodes any bytes for one path segment, query name or query value (RFC 3986, 2.1).
-template <class = void>
-[[nodiscard]] std::string encode_component(std::string_view bytes) {
+[[nodiscard]] inline std::string encode_component(std::string_view bytes) {
   return url_detail::encode(bytes, "");
 }
 
 /// Percent-encodes any bytes for a path; slashes stay.
-template <class = void>
-[[nodiscard]] std::string encode_path(std::string_view bytes) {
+[[nodiscard]] inline std::string encode_path(std::string_view bytes) {
   return url_detail::encode(bytes, "/");
 }
 
@@ -104,8 +97,7 @@ template <class = void>
 }
 
 /// Decodes percent-encoding into bytes. Throws `errc::invalid_argument` for a bad sequence.
-template <class = void>
-[[nodiscard]] std::string decode_component(std::string_view text) {
+[[nodiscard]] inline std::string decode_component(std::string_view text) {
   auto const digit = [](char c) {
     if (c >= '0' && c <= '9')
       return c - '0';
@@ -198,8 +190,7 @@ template <class = void>
 }
 
 /// Whether a host name is `localhost` or below it (RFC 6761, 6.3); those never need DNS.
-template <class = void>
-[[nodiscard]] bool is_localhost_name(std::string_view host) noexcept {
+[[nodiscard]] inline bool is_localhost_name(std::string_view host) noexcept {
   if (!host.empty() && host.back() == '.')
     host.remove_suffix(1);
   constexpr std::string_view name = "localhost";
@@ -210,8 +201,7 @@ template <class = void>
 
 /// Whether a host is this machine's loopback interface: `localhost`, names below it, 127.0.0.0/8
 /// and ::1 (without brackets).
-template <class = void>
-[[nodiscard]] bool is_loopback_host(std::string_view host) noexcept {
+[[nodiscard]] inline bool is_loopback_host(std::string_view host) noexcept {
   if (is_localhost_name(host) || host == "::1")
     return true;
   if (host.substr(0, 4) != "127.")

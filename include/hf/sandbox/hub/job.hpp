@@ -59,17 +59,12 @@ struct job_info {
   job_party initiator = {};
 
   /// Whether it will not run (any more).
-  template <class = void>
   [[nodiscard]] bool ended() const noexcept {
     return stage == "COMPLETED" || stage == "CANCELED" || stage == "ERROR" || stage == "DELETED";
   }
   /// Whether its command has been started and has not ended.
-  template <class = void>
-  [[nodiscard]] bool running() const noexcept {
-    return stage == "RUNNING" || stage == "UPDATING";
-  }
+  [[nodiscard]] bool running() const noexcept { return stage == "RUNNING" || stage == "UPDATING"; }
   /// The label's value; empty when it is not there.
-  template <class = void>
   [[nodiscard]] std::string label(std::string const& name) const {
     auto const it = labels.find(name);
     return it == labels.end() ? std::string() : it->second;

@@ -37,7 +37,7 @@ struct job_request {
   std::map<std::string, std::string> labels = {};
   /// What is mounted.
   std::vector<volume> volumes = {};
-  /// Ports that the Jobs proxy serves.
+  /// Ports that the Jobs proxy serves: 1 to 65535 each.
   std::vector<std::uint64_t> expose = {};
 };
 
@@ -70,9 +70,14 @@ void check_labels(std::map<std::string, std::string> const& labels) {
                                               "[A-Za-z0-9._-]");
 }
 
-/// The JSON body; what is not set is left out.
+/// The JSON body; what is not set is left out. Throws `errc::invalid_argument` for what is not a
+/// port.
 template <class Json = nlohmann::json>
 [[nodiscard]] Json to_json(job_request const& job) {
+  for (auto const port : job.expose)
+    if (port < 1 || port > 65535)
+      throw error(errc::invalid_argument,
+                  "expose: " + std::to_string(port) + " is not a port (1 to 65535)");
   Json out{{"command", job.command},
            {"arguments", job.arguments},
            {"environment", job.environment},

@@ -104,8 +104,9 @@ struct sandbox_request {
   std::string operation = {};
 };
 
-/// The job for these options. `hf_token` signs the agent's token and appears nowhere else, unless
-/// `forward_hf_token` asks for it.
+/// The job for these options. An `agent` left at its default is `agent_source::official()` here:
+/// the launcher reads the environment, this does not. `hf_token` signs the agent's token and
+/// appears nowhere else, unless `forward_hf_token` asks for it.
 template <class Options = launch_options>
 [[nodiscard]] sandbox_request make_sandbox_request(Options const& options,
                                                    agent_source const& agent,

@@ -69,7 +69,8 @@ template <class Json = json>
 }
 
 /// The request as JSON, without the members that have their default value. Throws
-/// `errc::invalid_argument` when a text but `input` is not UTF-8.
+/// `errc::invalid_argument` when a text but `input` is not UTF-8 and when `rlimits` is not an
+/// object of integers that are not negative.
 template <class Json = json>
 [[nodiscard]] Json exec_request_to_json(exec_request const& request) {
   auto const checked = [](std::string const& text, char const* what) -> std::string const& {
@@ -117,8 +118,17 @@ template <class Json = json>
     j["linger"] = *request.linger;
   if (request.user)
     j["user"] = checked(*request.user, "the user");
-  if (!request.rlimits.empty())
-    j["rlimits"] = request.rlimits;
+  if (Json const& limits = request.rlimits; !limits.is_null()) {
+    if (!limits.is_object())
+      throw error(errc::invalid_argument, "rlimits is not an object");
+    for (auto it = limits.begin(); it != limits.end(); ++it)
+      if (!it->is_number_integer() ||
+          (!it->is_number_unsigned() && it->template get<std::int64_t>() < 0))
+        throw error(errc::invalid_argument, "rlimits: '" + checked(it.key(), "a limit's name") +
+                                                "' is not an integer from 0 on");
+    if (!limits.empty())
+      j["rlimits"] = limits;
+  }
   if (request.nice)
     j["nice"] = *request.nice;
   if (request.merge_stderr)
