@@ -150,6 +150,45 @@ TEST_CASE("a stopped helper does not hide a command's end", "[exec][tree]") {
   CHECK(count_processes(sleeper) == 0);
 }
 
+TEST_CASE("a helper stopped at any moment keeps neither the agent nor a command's end waiting",
+          "[exec][tree]") {
+  auto const runs = scaled(300, 60);
+  WARN("runs: " << runs);
+  agent_options options;
+  // On one processor a command often acts before its helper has its turn again.
+  if (std::system("command -v taskset >/dev/null 2>&1") == 0)
+    options.prefix = {"taskset", "-c", "0"};
+  agent_process agent(options);
+  for (int i = 0; i < runs; ++i) {
+    auto const run = exec(agent, {{"cmd", i % 2 == 0 ? "kill -STOP $PPID; exit 7"
+                                                     : "(kill -STOP $PPID & wait) & exit 7"},
+                                  {"timeout", 60}});
+    REQUIRE(run.status == 200);
+    REQUIRE(run.complete);
+    REQUIRE(run.exit["exit_code"] == 7);
+  }
+}
+
+TEST_CASE("who stops his helper again and again keeps neither the agent nor his end waiting",
+          "[exec][tree]") {
+  agent_process agent;
+  std::string const sleeper = unique_sleep();
+  auto run =
+      begin_exec(agent, {{"cmd", filled("(while :; do kill -STOP $PPID; done) >/dev/null 2>&1 & "
+                                        "sleep 0.3; echo on; exec %S",
+                                        sleeper)},
+                         {"timeout", 60},
+                         {"op", std::string(32, 'a')}});
+  CHECK(run.connection.read_event().value()["data"] == "on\n");
+  for (int i = 0; i < 20; ++i)
+    CHECK(exec(agent, {{"cmd", "exit 4"}, {"timeout", 60}}).code() == 4);
+  auto const deleted =
+      agent.request("DELETE", "/v1/processes/" + run.start["id"].get<std::string>()).json();
+  CHECK(deleted["killed"] == true);
+  CHECK(run.connection.read_event().value()["signal"] == 9);
+  CHECK(count_processes(sleeper) == 0);
+}
+
 TEST_CASE("who has killed his helper and hides is not called gone", "[exec][tree]") {
   agent_process agent;
   std::string const sleeper = unique_sleep();

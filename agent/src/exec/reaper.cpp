@@ -17,11 +17,11 @@ reaper::reaper(boost::asio::io_context& loop) : signals_(loop, SIGCHLD) {
 }
 
 void reaper::watch(pid_t pid, std::function<void(process_end)> ended) {
-  watched_.insert_or_assign(pid, watched{std::move(ended), false});
+  watched_.insert_or_assign(pid, watched{std::move(ended), false, 0});
 }
 
 void reaper::watch_helper(pid_t pid, std::function<void(process_end)> ended) {
-  watched_.insert_or_assign(pid, watched{std::move(ended), true});
+  watched_.insert_or_assign(pid, watched{std::move(ended), true, 0});
 }
 
 void reaper::collect() {
@@ -37,7 +37,7 @@ void reaper::collect() {
     if (info.si_code == CLD_STOPPED || info.si_code == CLD_TRAPPED) {
       // A command that stops its helper must not hide its own end.
       if (it != watched_.end() && it->second.helper)
-        ::kill(info.si_pid, SIGCONT);
+        resume_or_kill(info.si_pid, it->second.stops);
       continue;
     }
     recycle_helper(info.si_pid);

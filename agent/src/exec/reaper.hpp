@@ -18,7 +18,7 @@ struct process_end {
   int status = 0;
 };
 
-/// The only one in the agent that calls waitid: ends of watched children go to whoever started
+/// The only one in the agent that waits for ends: those of watched children go to whoever started
 /// them, orphans that came to the agent are collected. On the event loop's thread.
 class reaper {
  public:
@@ -28,7 +28,7 @@ class reaper {
   /// Calls `ended` once, from the loop, when the child has been waited for. To be called before the
   /// loop runs again after the child was started, so that its end cannot be missed.
   void watch(pid_t pid, std::function<void(process_end)> ended);
-  /// The same for a helper, which is let go on when somebody stops it.
+  /// The same for a helper, which is let go on when somebody stops it (`resume_or_kill`).
   void watch_helper(pid_t pid, std::function<void(process_end)> ended);
   /// The caller is not interested any more; the child is collected all the same.
   void unwatch(pid_t pid) { watched_.erase(pid); }
@@ -43,6 +43,7 @@ class reaper {
   struct watched {
     std::function<void(process_end)> ended = {};
     bool helper = false;
+    int stops = 0;
   };
 
   void wait_for_signal();

@@ -1,14 +1,17 @@
 #include "exec/spawn.hpp"
 
 #include "exec/child.hpp"
+#include "exec/process_scan.hpp"
 #include "exec/raw_syscall.hpp"
 #include "exec/stacks.hpp"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/resource.h>
+#include <sys/wait.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -96,11 +99,36 @@ struct reports {
   std::optional<spawn_failure> failure = {};
 };
 
+// A quick command can stop its helper before that has closed the report pipe, and any process of
+// the same user can stop one that has not executed its program yet. Nobody else is there to notice:
+// the event loop waits for the start.
+void resume_stopped(pid_t child, int& stops) {
+  siginfo_t info;
+  info.si_pid = 0;
+  if (::waitid(P_PID, static_cast<id_t>(child), &info, WSTOPPED | WNOHANG) == 0 &&
+      info.si_pid == child) {
+    resume_or_kill(child, stops);
+    return;
+  }
+  // A helper waits for its child to execute the program. The look is one at all processes, and
+  // happens to starts that take long only.
+  for (auto const& process : scan_processes())
+    if (process.parent == child && process.state == 'T')
+      signal_process(process, ++stops > tolerated_stops ? SIGKILL : SIGCONT);
+}
+
 // Until the program has been executed, or has failed to be: then no writer is left.
-reports read_reports(int fd) {
+reports read_reports(int fd, pid_t child) {
+  constexpr int patience_ms = 5;
   reports seen;
+  int stops = 0;
   spawn_report report;
   for (;;) {
+    pollfd readable{fd, POLLIN, 0};
+    if (::poll(&readable, 1, patience_ms) == 0) {
+      resume_stopped(child, stops);
+      continue;
+    }
     ssize_t const n = ::read(fd, &report, sizeof report);
     if (n < 0 && errno == EINTR)
       continue;
@@ -130,6 +158,10 @@ bool too_long(std::vector<std::string> const& strings) {
 }
 
 }  // namespace
+
+void resume_or_kill(pid_t child, int& stops) {
+  ::kill(child, ++stops > tolerated_stops ? SIGKILL : SIGCONT);
+}
 
 bool spawn_failure::exhausted() const noexcept {
   return error == EAGAIN || error == ENOMEM || error == EMFILE || error == ENFILE;
@@ -215,13 +247,13 @@ std::variant<spawned, spawn_failure> spawn(spawn_plan const& plan, bool attribut
 
   {
     all_signals_blocked const blocked;
-    (attributed ? result.helper : result.pid) =
-        attributed ? start_helper(helper) : start_child(child);
-    if ((attributed ? result.helper : result.pid) < 0)
+    pid_t const started = attributed ? start_helper(helper) : start_child(child);
+    if (started < 0)
       return spawn_failure{"fork", errno};
+    (attributed ? result.helper : result.pid) = started;
     report_write.reset();
     record_write.reset();
-    auto const seen = read_reports(report_read.get());
+    auto const seen = read_reports(report_read.get(), started);
     if (seen.failure)
       return *seen.failure;
     if (attributed)

@@ -85,6 +85,13 @@ struct helper_record {
   std::int32_t status;
 };
 
+/// How often a process that the agent needs may be stopped by somebody until it is killed: without
+/// an end, who stops it again and again would keep the agent busy.
+inline constexpr int tolerated_stops = 20;
+
+/// Lets a stopped child go on, or kills it when that has happened too often. `stops` counts.
+void resume_or_kill(pid_t child, int& stops);
+
 /// To be called when a process has been waited for: if it was a helper, its stack is free again.
 void recycle_helper(pid_t helper);
 
