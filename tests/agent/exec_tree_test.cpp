@@ -5,8 +5,17 @@
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators_adapters.hpp>
 #include <catch2/generators/catch_generators_range.hpp>
+#include <signal.h>
 
+#include <atomic>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <set>
 #include <string>
+#include <system_error>
+#include <thread>
+#include <vector>
 
 using namespace hf::testing_support;
 using nlohmann::json;
@@ -32,6 +41,83 @@ std::string filled(std::string script, std::string const& sleeper) {
   for (auto at = script.find("%S"); at != std::string::npos; at = script.find("%S"))
     script.replace(at, 2, sleeper);
   return script;
+}
+
+/// Stops what the agent starts while that still runs the agent's own program, as any process of the
+/// same user can.
+class early_stopper {
+ public:
+  /// `times`: how often a process is stopped.
+  early_stopper(pid_t agent, int times) : thread_([this, agent, times] { work(agent, times); }) {}
+  early_stopper(early_stopper const&) = delete;
+  early_stopper& operator=(early_stopper const&) = delete;
+  ~early_stopper() {
+    done_ = true;
+    thread_.join();
+  }
+
+  /// How many processes have stopped.
+  [[nodiscard]] int stopped() const { return stopped_; }
+
+ private:
+  static bool runs_agent(pid_t pid) {
+    std::error_code ignored;
+    auto const program =
+        std::filesystem::read_symlink("/proc/" + std::to_string(pid) + "/exe", ignored);
+    return program.filename() == "hf-sandbox-agent";
+  }
+
+  static bool is_stopped(pid_t pid) {
+    std::ifstream in("/proc/" + std::to_string(pid) + "/stat");
+    std::string line;
+    std::getline(in, line);
+    return line.find(") T ") != std::string::npos;
+  }
+
+  static std::vector<pid_t> children(pid_t pid) {
+    std::string const number = std::to_string(pid);
+    std::ifstream in("/proc/" + number + "/task/" + number + "/children");
+    return {std::istream_iterator<pid_t>(in), {}};
+  }
+
+  void stop(pid_t pid, int times) {
+    if (!runs_agent(pid) || !seen_.insert(pid).second)
+      return;
+    for (int i = 0; i < times && !done_ && runs_agent(pid); ++i) {
+      ::kill(pid, SIGSTOP);
+      // A helper whose child has not begun cannot stop.
+      auto const patience = std::chrono::steady_clock::now() + std::chrono::milliseconds(20);
+      while (runs_agent(pid) && !is_stopped(pid) && std::chrono::steady_clock::now() < patience)
+        std::this_thread::yield();
+      if (i == 0 && is_stopped(pid))
+        ++stopped_;
+      while (!done_ && runs_agent(pid) && is_stopped(pid))
+        std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+    // If it had come further meanwhile.
+    if (!runs_agent(pid))
+      ::kill(pid, SIGCONT);
+  }
+
+  void work(pid_t agent, int times) {
+    while (!done_)
+      for (pid_t const child : children(agent)) {
+        // A helper's child; a command's own are other programs.
+        for (pid_t const grandchild : children(child))
+          stop(grandchild, times);
+        stop(child, times);
+      }
+  }
+
+  std::set<pid_t> seen_;
+  std::atomic<bool> done_{false};
+  std::atomic<int> stopped_{0};
+  std::thread thread_;
+};
+
+/// A command that takes its time to be found: each empty part of the PATH is one try.
+json far_down_the_path(std::size_t tries) {
+  return {{"cmd", {"env"}}, {"env", {{"PATH", std::string(tries, ':') + "/bin:/usr/bin"}}}};
 }
 
 }  // namespace
@@ -187,6 +273,34 @@ TEST_CASE("who stops his helper again and again keeps neither the agent nor his 
   CHECK(deleted["killed"] == true);
   CHECK(run.connection.read_event().value()["signal"] == 9);
   CHECK(count_processes(sleeper) == 0);
+}
+
+TEST_CASE("a command stopped before it has begun keeps nobody waiting", "[exec][tree]") {
+  agent_process agent;
+  auto command = far_down_the_path(50000);
+  bool const with_helper = GENERATE(false, true);
+  if (with_helper)
+    command["timeout"] = 60;
+  int stopped = 0;
+  for (int i = 0; i < 20; ++i) {
+    early_stopper const stopper(agent.pid(), 3);
+    auto const run = exec(agent, command);
+    REQUIRE(run.status == 200);
+    REQUIRE(run.complete);
+    REQUIRE(run.code() == 0);
+    stopped += stopper.stopped();
+  }
+  CHECK(stopped >= 10);
+}
+
+TEST_CASE("a command stopped again and again before it has begun is killed", "[exec][tree]") {
+  agent_process agent;
+  early_stopper const stopper(agent.pid(), 1000);
+  auto const run = exec(agent, far_down_the_path(130000));
+  REQUIRE(run.status == 200);
+  CHECK(run.complete);
+  CHECK(run.exit["signal"] == 9);
+  CHECK(stopper.stopped() > 0);
 }
 
 TEST_CASE("who has killed his helper and hides is not called gone", "[exec][tree]") {

@@ -67,7 +67,14 @@ pid_t start_child(child_plan& child) {
     run_child(&child);
   return pid;
 #else
-  // No pidfd is needed for a child of our own: only our waitid frees its pid.
+  // No pidfd is needed for a child of our own: only our waitid frees its pid. And no CLONE_VFORK:
+  // it would keep the agent in the kernel for as long as somebody keeps the child stopped.
+  // `read_reports` waits instead; the kernel takes the shared memory away from the child before it
+  // closes the child's descriptors, in execve and in exit.
+  pid_t const pid = ::clone(run_child, child_stack().top(), CLONE_VM | SIGCHLD, &child);
+  if (pid > 0 || (errno != EINVAL && errno != ENOSYS))
+    return pid;
+  // An emulator knows vfork alone, and makes it a fork.
   return ::clone(run_child, child_stack().top(), CLONE_VM | CLONE_VFORK | SIGCHLD, &child);
 #endif
 }

@@ -67,9 +67,9 @@ struct spawned {
   unique_fd reports = {};
 };
 
-/// Starts a process in the way of vfork: the agent's memory is not copied, and the call returns
-/// when the program has been executed, or with the step that failed. Blocks for about as long as
-/// execve.
+/// Starts a process as vfork does: the agent's memory is not copied, and the call returns when the
+/// program has been executed, or with the step that failed. Blocks for about as long as execve;
+/// who stops the new process before that delays it by some 100 ms at most.
 ///
 /// The new process is the agent's child, to be waited for by the reaper. With `attributed` it is
 /// the child of a helper process, which collects all descendants, reports the process's end and its
