@@ -1,3 +1,4 @@
+#include "exec/process_scan.hpp"
 #include "support/exec_client.hpp"
 #include "support/file_helpers.hpp"
 #include "support/scale.hpp"
@@ -8,6 +9,7 @@
 #include <signal.h>
 
 #include <atomic>
+#include <chrono>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -68,10 +70,8 @@ class early_stopper {
   }
 
   static bool is_stopped(pid_t pid) {
-    std::ifstream in("/proc/" + std::to_string(pid) + "/stat");
-    std::string line;
-    std::getline(in, line);
-    return line.find(") T ") != std::string::npos;
+    auto const process = hf::agent::look_at_process(pid);
+    return process && process->state == 'T';
   }
 
   static std::vector<pid_t> children(pid_t pid) {

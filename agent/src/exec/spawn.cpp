@@ -60,44 +60,35 @@ int make_pipe(unique_fd& read_end, unique_fd& write_end) {
   return 0;
 }
 
-pid_t start_child(child_plan& child) {
+// A child that runs in the agent's memory on a stack of its own, or a fork where that is not
+// possible; `run` does not return. No pidfd is needed for a child of our own: only our waitid frees
+// its pid. And no CLONE_VFORK: it would keep the agent in the kernel for as long as somebody keeps
+// the child stopped. `read_reports` waits instead; the kernel takes the shared memory away from the
+// child before it closes the child's descriptors, in execve and in exit.
+pid_t start_process(int (*run)(void*), void* stack_top, void* plan) {
 #ifdef HF_AGENT_FORK_ONLY
+  static_cast<void>(stack_top);
+#else
+  pid_t const shared = ::clone(run, stack_top, CLONE_VM | SIGCHLD, plan);
+  // An emulator that cannot share memory between processes says EINVAL.
+  if (shared > 0 || (errno != EINVAL && errno != ENOSYS))
+    return shared;
+#endif
   pid_t const pid = ::fork();
   if (pid == 0)
-    run_child(&child);
+    run(plan);
   return pid;
-#else
-  // No pidfd is needed for a child of our own: only our waitid frees its pid. And no CLONE_VFORK:
-  // it would keep the agent in the kernel for as long as somebody keeps the child stopped.
-  // `read_reports` waits instead; the kernel takes the shared memory away from the child before it
-  // closes the child's descriptors, in execve and in exit.
-  pid_t const pid = ::clone(run_child, child_stack().top(), CLONE_VM | SIGCHLD, &child);
-  if (pid > 0 || (errno != EINVAL && errno != ENOSYS))
-    return pid;
-  // An emulator knows vfork alone, and makes it a fork.
-  return ::clone(run_child, child_stack().top(), CLONE_VM | CLONE_VFORK | SIGCHLD, &child);
-#endif
 }
 
 pid_t start_helper(helper_plan& helper) {
-#ifndef HF_AGENT_FORK_ONLY
   helper_stack stack = take_helper_stack();
   if (!stack) {
     errno = ENOMEM;
     return -1;
   }
-  pid_t const shared = ::clone(run_helper, stack.top(), CLONE_VM | SIGCHLD, &helper);
-  if (shared > 0) {
-    lend_helper_stack(shared, std::move(stack));
-    return shared;
-  }
-  // An emulator that cannot share memory between processes says EINVAL.
-  if (errno != EINVAL && errno != ENOSYS)
-    return -1;
-#endif
-  pid_t const pid = ::fork();
-  if (pid == 0)
-    run_helper(&helper);
+  pid_t const pid = start_process(run_helper, stack.top(), &helper);
+  if (pid > 0)
+    lend_helper_stack(pid, std::move(stack));
   return pid;
 }
 
@@ -239,22 +230,19 @@ std::variant<spawned, spawn_failure> spawn(spawn_plan const& plan, bool attribut
   if (attributed) {
     if (int const error = make_pipe(result.reports, record_write); error != 0)
       return spawn_failure{"fork", error};
-#ifndef HF_AGENT_FORK_ONLY
     helper.child_stack_top = child_stack().top();
-#endif
     helper.records = record_write.get();
     rlimit files{};
     ::getrlimit(RLIMIT_NOFILE, &files);
     helper.highest_fd = static_cast<int>((std::min)(files.rlim_cur, rlim_t{65536}));
   }
-#ifndef HF_AGENT_FORK_ONLY
   if (!child_stack())
     return spawn_failure{"fork", ENOMEM};
-#endif
 
   {
     all_signals_blocked const blocked;
-    pid_t const started = attributed ? start_helper(helper) : start_child(child);
+    pid_t const started =
+        attributed ? start_helper(helper) : start_process(run_child, child_stack().top(), &child);
     if (started < 0)
       return spawn_failure{"fork", errno};
     (attributed ? result.helper : result.pid) = started;
