@@ -205,3 +205,31 @@ TEST_CASE("a machine at its limits is a 503 for one request", "[exec]") {
     }
   }));
 }
+
+TEST_CASE("a body's cost does not grow with the number of its pieces or values", "[exec]") {
+  agent_process agent;
+  // Every byte a chunk, and every value an object: both took minutes when each was paid for anew
+  // with every other.
+  std::string body = R"({"cmd":"echo done","later":[{})";
+  for (int i = 0; i < 200'000; ++i)
+    body += ",{}";
+  body += "]}";
+  std::string chunks;
+  for (char const c : body)
+    chunks.append("1\r\n").append(1, c).append("\r\n");
+  raw_http connection = agent.connect();
+  connection.send("POST /v1/exec HTTP/1.1\r\nHost: a\r\nX-Sandbox-Token: " + agent.token() +
+                  "\r\nTransfer-Encoding: chunked\r\n\r\n");
+  connection.send(chunks + "0\r\n\r\n");
+  REQUIRE(connection.read_head().status == 200);
+  exec_outcome outcome;
+  collect_events(connection, outcome);
+  CHECK(outcome.out == "done\n");
+}
+
+TEST_CASE("numbers and booleans of the environment reach the command as text", "[exec]") {
+  agent_process agent;
+  CHECK(exec(agent, {{"cmd", "echo $N $F $T"}, {"env", {{"N", 7}, {"F", 0.5}, {"T", true}}}}).out ==
+        "7 0.5 true\n");
+  CHECK(exec(agent, {{"cmd", "true"}, {"env", {{"N", nullptr}}}}).status == 400);
+}

@@ -71,7 +71,10 @@ TEST_CASE("a process is deleted once, by id or by pid", "[process]") {
   CHECK(count_processes(sleeper) == 0);
   CHECK(agent.request("GET", "/v1/processes").json().empty());
   CHECK(agent.request("DELETE", "/v1/processes/p-77").json()["killed"] == false);
-  for (char const* id : {"x", "p-", "p-1x", "1"})
+  auto const again = agent.request("DELETE", "/v1/processes/" + two["pid"].dump());
+  CHECK(again.status == 200);
+  CHECK(again.json() == json{{"id", two["pid"].dump()}, {"killed", false}});
+  for (char const* id : {"x", "p-", "p-1x", "0", "-1", "1.5"})
     CHECK(agent.request("DELETE", std::string("/v1/processes/") + id).status == 400);
 }
 

@@ -242,24 +242,25 @@ asio::awaitable<std::string> session::read_all(std::uint64_t limit) {
         "request body larger than " + std::to_string(limit) + " bytes",
     };
   };
+  if (!framing_.chunked && framing_.length > limit)
+    throw too_large();
   std::string body;
-  if (!framing_.chunked) {
-    if (framing_.length > limit)
-      throw too_large();
-    body.reserve(static_cast<std::size_t>((std::min)(body_left_, std::uint64_t(1) << 20)));
-  }
+  std::size_t filled = 0;
   while (!body_complete()) {
-    std::size_t const had = body.size();
-    // Grows with what has come, not with what was announced.
-    std::size_t room = (std::max)(body.capacity() - had, std::size_t{65536});
-    if (!framing_.chunked)
-      room = (std::min)(room, static_cast<std::size_t>(body_left_));
-    body.resize(had + room);
-    std::size_t const n = co_await read_some(asio::buffer(body.data() + had, room));
-    body.resize(had + n);
-    if (body.size() > limit)
+    if (filled == body.size()) {
+      // Grows with what has come, not with what was announced; and only when it is full, because
+      // what is added is written twice.
+      std::uint64_t const least = 64 * 1024;
+      std::uint64_t size = filled + (std::max)(std::uint64_t{filled}, least);
+      if (!framing_.chunked)
+        size = (std::min)(size, filled + body_left_);
+      body.resize(static_cast<std::size_t>(size));
+    }
+    filled += co_await read_some(asio::buffer(body.data() + filled, body.size() - filled));
+    if (filled > limit)
       throw too_large();
   }
+  body.resize(filled);
   co_return body;
 }
 

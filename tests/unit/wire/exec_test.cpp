@@ -3,6 +3,7 @@
 
 #include <catch2/catch_test_macros.hpp>
 
+#include <map>
 #include <string>
 #include <utility>
 
@@ -86,7 +87,9 @@ TEST_CASE("malformed exec requests are refused with the protocol's texts", "[wir
                            R"({"cmd":"a\u0000b"})",
                            R"({"cmd":["a\u0000"]})",
                            R"({"cmd":"a","env":[]})",
-                           R"({"cmd":"a","env":{"A":1}})",
+                           R"({"cmd":"a","env":{"A":null}})",
+                           R"({"cmd":"a","env":{"A":["b"]}})",
+                           R"({"cmd":"a","env":{"A":{}}})",
                            R"({"cmd":"a","env":{"A=B":""}})",
                            R"({"cmd":"a","env":{"":""}})",
                            R"({"cmd":"a","cwd":7})",
@@ -112,6 +115,35 @@ TEST_CASE("malformed exec requests are refused with the protocol's texts", "[wir
     CHECK_FALSE(refusal(body).empty());
   }
   CHECK(refusal(std::string(100000, '[')).find("nested too deeply") != std::string::npos);
+}
+
+TEST_CASE("numbers and booleans in the environment are taken as their text", "[wire]") {
+  auto const request = parse_exec_request(
+      R"({"cmd":"a","env":{"I":-7,"U":18446744073709551615,"F":0.25,"T":true,"N":false,"S":"1"}})");
+  std::map<std::string, std::string> const wanted{{"I", "-7"},    {"U", "18446744073709551615"},
+                                                  {"F", "0.25"},  {"T", "true"},
+                                                  {"N", "false"}, {"S", "1"}};
+  CHECK(std::map<std::string, std::string>(request.env.begin(), request.env.end()) == wanted);
+}
+
+TEST_CASE("what a value would cost is bounded before it is built", "[wire]") {
+  auto const many = [](std::string_view piece, std::size_t size) {
+    std::string text = R"({"cmd":"a","later":[)";
+    while (text.size() < size)
+      text.append(piece).append(",");
+    text.back() = ']';
+    return text + "}";
+  };
+  // The last of these took minutes when every value was looked for among all before it.
+  for (char const* piece : {"{}", "[]", "0", "\"\"", R"({"a":1})"}) {
+    INFO(piece);
+    CHECK(parse_exec_request(many(piece, 60'000)).script == "a");
+    CHECK(refusal(many(piece, 2 << 20)).find("more than 262144 values") != std::string::npos);
+  }
+  CHECK(parse_exec_request(many("{}", 700'000)).script == "a");
+  CHECK(parse_exec_request(many("[[],{}]", 600'000)).script == "a");
+  // What is malformed is quoted, but not all of it.
+  CHECK(refusal("{\"cmd\":\"" + std::string(1 << 20, 'x')).size() < 300);
 }
 
 TEST_CASE("null counts as absent and unknown members are ignored", "[wire]") {

@@ -10,6 +10,7 @@
 #include <hf/sandbox/wire/processes.hpp>
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -24,23 +25,63 @@ namespace detail {
   throw error(errc::invalid_argument, std::move(message), {.where = hop::agent});
 }
 
-/// Parses a request body; values nested deeper than any request are refused before they cost
-/// memory.
+/// No request nests deeper or has more values: the kernel takes fewer arguments under the usual
+/// stack limit.
+inline constexpr int max_request_depth = 8;
+inline constexpr std::size_t max_request_values = std::size_t{1} << 18;
+
+/// Checks a text before a value is built from it. A value costs many times the bytes that it was
+/// sent in, so what nests too deeply or has too many values is refused while it costs nothing.
+struct request_bounds {
+  std::size_t values = 0;
+  int depth = 0;
+  std::string problem = {};
+
+  bool one_more() {
+    if (++values > max_request_values)
+      problem = "more than " + std::to_string(max_request_values) + " values";
+    return problem.empty();
+  }
+  bool deeper() {
+    if (++depth > max_request_depth)
+      problem = "nested too deeply";
+    return one_more();
+  }
+  bool shallower() {
+    --depth;
+    return true;
+  }
+
+  // What nlohmann::json::sax_parse calls.
+  bool null() { return one_more(); }
+  bool boolean(bool) { return one_more(); }
+  bool number_integer(json::number_integer_t) { return one_more(); }
+  bool number_unsigned(json::number_unsigned_t) { return one_more(); }
+  bool number_float(json::number_float_t, std::string const&) { return one_more(); }
+  bool string(std::string&) { return one_more(); }
+  bool binary(json::binary_t&) { return one_more(); }
+  bool key(std::string&) { return one_more(); }
+  bool start_object(std::size_t) { return deeper(); }
+  bool end_object() { return shallower(); }
+  bool start_array(std::size_t) { return deeper(); }
+  bool end_array() { return shallower(); }
+  bool parse_error(std::size_t, std::string const&, json::exception const& e) {
+    // The text quotes what was read, however long.
+    constexpr std::size_t most = 200;
+    problem = e.what();
+    if (problem.size() > most)
+      problem = problem.substr(0, most) + "...";
+    return false;
+  }
+};
+
+/// Parses a request body, in time and memory that are linear in its size.
 template <class Json>
 Json parse_body(std::string_view body) {
-  constexpr int max_depth = 8;
-  using parse_event = typename Json::parse_event_t;
-  auto const guard = [](int depth, parse_event event, Json&) {
-    if (depth > max_depth &&
-        (event == parse_event::array_start || event == parse_event::object_start))
-      refuse("invalid JSON body: nested too deeply");
-    return true;
-  };
-  try {
-    return Json::parse(body.begin(), body.end(), guard);
-  } catch (typename Json::exception const& e) {
-    refuse(std::string("invalid JSON body: ") + e.what());
-  }
+  request_bounds bounds;
+  if (!Json::sax_parse(body.begin(), body.end(), &bounds))
+    refuse("invalid JSON body: " + bounds.problem);
+  return Json::parse(body.begin(), body.end());
 }
 
 /// Reads members of one request object.
@@ -157,13 +198,16 @@ void parse_environment(member_reader<Json>& members, exec_request& request) {
   if (env == nullptr)
     return;
   if (!env->is_object())
-    refuse("'env' must be an object of strings");
+    refuse("'env' must be an object");
   for (auto it = env->begin(); it != env->end(); ++it) {
     std::string const& name = it.key();
     if (name.empty() || name.find('=') != std::string::npos || name.find('\0') != std::string::npos)
       refuse("'env' has an invalid variable name");
+    // Numbers and booleans as JSON writes them: clients take their values from untyped tables.
+    if (it->is_number() || it->is_boolean())
+      *it = it->dump();
     if (!it->is_string())
-      refuse("'env' values must be strings: " + name);
+      refuse("'env' values must be strings, numbers or booleans: " + name);
     members.no_nul(it->template get_ref<std::string&>(), "'env' value of " + name);
     request.env.emplace(name, std::move(it->template get_ref<std::string&>()));
   }
