@@ -105,12 +105,13 @@ void read_environment(config& settings) {
     settings.exec.log.spill =
         parse_number<std::uint64_t>("SBX_SPILL_LIMIT", limit, 0, std::uint64_t{1} << 50);
   if (char const* capacity = std::getenv("SBX_CAPACITY"))
-    parse_number<std::size_t>("SBX_CAPACITY", capacity, 1, std::size_t{1} << 30);
+    settings.host.capacity =
+        parse_number<std::size_t>("SBX_CAPACITY", capacity, 1, std::size_t{1} << 30);
   if (char const* lowest = std::getenv("SBX_MIN_LANDLOCK_ABI"))
-    parse_number<int>("SBX_MIN_LANDLOCK_ABI", lowest, 0, std::numeric_limits<int>::max());
-  if (char const* mode = std::getenv("SBX_HOST_MODE");
-      mode != nullptr && std::strcmp(mode, "1") == 0)
-    throw config_error("SBX_HOST_MODE=1: many sandboxes in one machine are not in this version");
+    settings.host.min_landlock_abi =
+        parse_number<int>("SBX_MIN_LANDLOCK_ABI", lowest, 0, std::numeric_limits<int>::max());
+  if (char const* mode = std::getenv("SBX_HOST_MODE"))
+    settings.host.enabled = std::strcmp(mode, "1") == 0;
 }
 
 void read_arguments(config& settings, int argc, char** argv) {
@@ -126,7 +127,7 @@ void read_arguments(config& settings, int argc, char** argv) {
     if (flag == "--allow-no-auth") {
       settings.allow_no_auth = true;
     } else if (flag == "--allow-unconfined") {
-      settings.allow_unconfined = true;
+      settings.host.allow_unconfined = true;
     } else if (flag == "--version") {
       settings.show_version = true;
     } else if (flag == "--help") {
@@ -139,6 +140,8 @@ void read_arguments(config& settings, int argc, char** argv) {
       settings.allowed.write = milliseconds();
     } else if (name == "--keep-alive-ms") {
       settings.allowed.keep_alive = milliseconds();
+    } else if (name == "--homes" && value.starts_with('/')) {
+      settings.host.homes = value;
     } else if (name == "--ping-ms") {
       settings.exec.ping = milliseconds();
     } else if (name == "--linger-ms") {
@@ -162,6 +165,9 @@ char const* const help_text =
     "  SBX_TOKEN            the callers' token (X-Sandbox-Token); required\n"
     "  SBX_PORT             TCP port on 0.0.0.0, default 8000; 0: any free one\n"
     "  SBX_SOCKET           path of a unix socket to listen on instead\n"
+    "  SBX_HOST_MODE        1: hold many sandboxes (needs root); default: be one\n"
+    "  SBX_CAPACITY         host mode: sandboxes at once, default 64\n"
+    "  SBX_MIN_LANDLOCK_ABI host mode: oldest Landlock to start with, default 6\n"
     "  SBX_IDLE_TIMEOUT     seconds without activity after which the agent ends; default: never\n"
     "  SBX_LIFETIME         seconds after which the agent ends in any case; default: never\n"
     "  SBX_ENV_FILE         file with NAME=VALUE\\0 of further variables for the commands; "

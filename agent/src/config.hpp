@@ -2,6 +2,7 @@
 #define HF_SANDBOX_AGENT_CONFIG_HPP
 
 #include "exec/settings.hpp"
+#include "host/settings.hpp"
 #include "http/limits.hpp"
 
 #include <chrono>
@@ -26,7 +27,6 @@ struct config {
   /// Empty only with `--allow-no-auth`.
   std::string token;
   bool allow_no_auth = false;
-  bool allow_unconfined = false;
   /// Nothing: never.
   std::optional<std::chrono::seconds> idle_timeout;
   /// Longest life from the start on; nothing: no limit.
@@ -37,6 +37,8 @@ struct config {
   limits allowed;
   /// Bounds of the commands' part; changed by flags for tests, but for the spill limit.
   exec_settings exec;
+  /// Many sandboxes in one machine.
+  host_settings host;
 
   bool show_version = false;
   bool show_help = false;

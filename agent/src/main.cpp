@@ -5,7 +5,10 @@
 #include "detail/random_id.hpp"
 #include "exec/service.hpp"
 #include "files/routes.hpp"
+#include "host/registry.hpp"
+#include "host/routes.hpp"
 #include "http/listener.hpp"
+#include "http/peer_user.hpp"
 #include "http/router.hpp"
 #include "http/server.hpp"
 #include "info/routes.hpp"
@@ -29,7 +32,9 @@
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
+#include <optional>
 #include <string>
+#include <utility>
 
 namespace {
 
@@ -52,7 +57,8 @@ void print_start_line(config const& settings, int listener) {
     landlock += "]";
   }
   print(stderr, "hf-sandbox-agent " HF_SANDBOX_VERSION_STRING " listening on " +
-                    describe_listener(listener) + " (mode: dedicated, auth: " +
+                    describe_listener(listener) +
+                    (settings.host.enabled ? " (mode: host, auth: " : " (mode: dedicated, auth: ") +
                     (settings.token.empty() ? "DISABLED" : "required") + ", landlock: " + landlock +
                     ")\n");
 }
@@ -105,16 +111,36 @@ int run_agent(int argc, char** argv) {
   facts.features["info"] = true;
   facts.features["instance"] = true;
   add_info_routes(routes, shared, facts);
-  add_proxy_routes(routes, shared);
   exec_service exec(shared, settings.exec);
-  exec.add_routes(routes);
-  facts.features.update(exec.features());
-  add_files_routes(routes, shared);
   facts.features.update(files_features());
-
-  server front(shared, routes,
-               {settings.allowed, settings.token, [&facts] { return health_details(facts); }},
-               std::move(listener));
+  facts.features.update(exec.features());
+  server_options door;
+  door.allowed = settings.allowed;
+  door.token = settings.token;
+  door.health_details = [&facts] { return health_details(facts); };
+  std::optional<sandbox_registry> sandboxes;
+  peer_users const peers;
+  if (settings.host.enabled) {
+    sandboxes.emplace(shared, exec.core(), settings.host);
+    add_host_routes(routes, shared, *sandboxes);
+    facts.sandboxes = [&sandboxes] { return sandboxes->size(); };
+    facts.features.update(sandbox_features(peers.knows_tcp()));
+    door.host_mode = true;
+    door.authorise = [&](request_head const& head) {
+      return is_authorised(head, settings.token, *sandboxes);
+    };
+    door.admits = [&](int socket) {
+      auto const peer = peers.look(socket);
+      return peer.from == peer_users::origin::elsewhere ||
+             (peer.from == peer_users::origin::here && !sandboxes->is_sandbox_uid(peer.uid));
+    };
+    boost::asio::co_spawn(loop, sandboxes->evict_idle(), boost::asio::detached);
+  } else {
+    add_proxy_routes(routes, shared, "/v1", [](exchange&) { return proxy_place{}; });
+    add_exec_routes(routes, "/v1", [&exec](exchange&) -> exec_service& { return exec; });
+    add_files_routes(routes, shared);
+  }
+  server front(shared, routes, std::move(door), std::move(listener));
 
   bool ending = false;
   auto const end = [&]() -> void {

@@ -1211,6 +1211,7 @@ inline constexpr std::string_view files_stat_route = "/v1/files/stat";
 inline constexpr std::string_view files_delete_route = "/v1/files/delete";
 inline constexpr std::string_view files_mkdir_route = "/v1/files/mkdir";
 inline constexpr std::string_view proxy_route = "/v1/proxy";
+inline constexpr std::string_view sandboxes_route = "/v1/sandboxes";
 inline constexpr std::uint64_t max_json_body = 16u << 20;
 inline constexpr std::uint64_t max_inline_input = 1u << 20;
 }  // namespace hf::wire

@@ -78,8 +78,7 @@ TEST_CASE("a malformed setting is an error at start, naming it", "[config]") {
            {"SBX_ENV_FILE", "/nonexistent/file"},
            {"SBX_CAPACITY", "0"},
            {"SBX_CAPACITY", "abc"},
-           {"SBX_MIN_LANDLOCK_ABI", "six"},
-           {"SBX_HOST_MODE", "1"}}) {
+           {"SBX_MIN_LANDLOCK_ABI", "six"}}) {
     INFO(name << "=" << value);
     agent_options options;
     options.env[name] = value;

@@ -55,12 +55,12 @@ inline void collect_events(raw_http& connection, exec_outcome& outcome) {
 }
 
 /// Sends a request that answers with events, and takes them all.
-inline exec_outcome events_of(agent_process const& agent, std::string_view method,
-                              std::string_view target, std::string const& body = {},
-                              header_list fields = {}) {
+inline exec_outcome events_with_token(agent_process const& agent, std::string_view token,
+                                      std::string_view method, std::string_view target,
+                                      std::string const& body = {}, header_list fields = {}) {
   raw_http connection = agent.connect();
   connection.patience = std::chrono::seconds(120);
-  connection.send_request(method, target, agent.token(), body, std::move(fields));
+  connection.send_request(method, target, token, body, std::move(fields));
   exec_outcome outcome;
   auto answer = connection.read_head();
   outcome.status = answer.status;
@@ -72,6 +72,12 @@ inline exec_outcome events_of(agent_process const& agent, std::string_view metho
   }
   collect_events(connection, outcome);
   return outcome;
+}
+
+inline exec_outcome events_of(agent_process const& agent, std::string_view method,
+                              std::string_view target, std::string const& body = {},
+                              header_list fields = {}) {
+  return events_with_token(agent, agent.token(), method, target, body, std::move(fields));
 }
 
 inline exec_outcome exec(agent_process const& agent, nlohmann::json const& body) {

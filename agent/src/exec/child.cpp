@@ -58,6 +58,21 @@ HF_AGENT_BARE void set_limits(child_plan const& child) {
       fail(child, spawn_step::limits, r);
 }
 
+// A machine whose /proc is missing or read-only has other ways to choose.
+HF_AGENT_BARE void set_oom_score(child_plan const& child) {
+  long length = 0;
+  while (child.oom_score[length] != '\0')
+    ++length;
+  if (length == 0)
+    return;
+  long const file = raw_syscall(SYS_openat, AT_FDCWD, raw_pointer("/proc/self/oom_score_adj"),
+                                O_WRONLY | O_CLOEXEC, 0);
+  if (file < 0)
+    return;
+  raw_syscall(SYS_write, file, raw_pointer(child.oom_score), length);
+  raw_syscall(SYS_close, file);
+}
+
 // Raw calls, because libc's would change the agent's other threads, too.
 HF_AGENT_BARE void become_user(child_plan const& child) {
   auto const& user = *child.plan->user;
@@ -74,7 +89,9 @@ HF_AGENT_BARE void become_user(child_plan const& child) {
 HF_AGENT_BARE void drop_bounding_set(child_plan const& child) {
   for (long capability = 0; capability < 64; ++capability) {
     long const r = raw_syscall(SYS_prctl, PR_CAPBSET_DROP, capability, 0, 0, 0);
-    if (r == -EINVAL)
+    // Behind the last one this kernel knows; or without CAP_SETPCAP, as in a container that lacks
+    // it: no_new_privs then keeps the set from ever being used.
+    if (r == -EINVAL || (r == -EPERM && child.plan->no_new_privileges))
       return;
     if (r < 0)
       fail(child, spawn_step::user, r);
@@ -157,7 +174,10 @@ std::string_view to_string(spawn_step step) {
 HF_AGENT_BARE int run_child(void* argument) {
   auto const& child = *static_cast<child_plan const*>(argument);
   auto const& plan = *child.plan;
-  raw_syscall(SYS_setpgid, 0, 0);
+  if (plan.new_session)
+    raw_syscall(SYS_setsid);
+  else
+    raw_syscall(SYS_setpgid, 0, 0);
   place(child, plan.in, 0);
   place(child, plan.out, 1);
   place(child, plan.err, 2);
@@ -166,6 +186,7 @@ HF_AGENT_BARE int run_child(void* argument) {
   if (plan.keep >= 0)
     raw_syscall(SYS_fcntl, plan.keep, F_SETFD, 0);
   set_limits(child);
+  set_oom_score(child);
   if (plan.drop_capabilities)
     drop_bounding_set(child);
   if (plan.user)

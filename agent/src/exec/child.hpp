@@ -31,6 +31,8 @@ struct child_plan {
   /// For a file that is no binary: { "/bin/sh", <to fill in>, arguments... }.
   char const** shell_argv;
   rlimit64 const* limits;
+  /// What goes to /proc/self/oom_score_adj; empty: nothing.
+  char oom_score[8];
   /// Where failures go; close-on-exec.
   int report;
   /// Whether the new process reports its own pid there: who starts it may be killed before he can.

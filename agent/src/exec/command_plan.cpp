@@ -9,6 +9,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -102,14 +103,22 @@ command_plan make_plan(wire::exec_request const& request, command_base const& ba
     auto const number = limit_by_name(name);
     if (!number)
       throw http_error{400, "invalid_argument", "'rlimits' has an unknown name: " + name};
-    plan.limits.emplace_back(*number, most.get<std::uint64_t>());
+    auto wanted = most.get<std::uint64_t>();
+    for (auto const& [bounded, highest] : base.limits)
+      if (bounded == *number && !base.may_raise_limits)
+        wanted = (std::min)(wanted, highest);
+    plan.limits.emplace_back(*number, wanted);
   }
   plan.nice = request.nice;
+  if (base.nice != 0)
+    plan.nice = base.nice + (std::max)(request.nice.value_or(0), 0);
+  plan.oom_score = base.oom_score;
   plan.landlock_ruleset = base.landlock_ruleset;
   plan.no_new_privileges = base.no_new_privileges;
   plan.seccomp_filter =
       base.seccomp_filter != nullptr ? base.seccomp_filter : confine::command_filter();
   plan.drop_capabilities = base.drop_capabilities;
+  plan.new_session = base.new_session;
   return made;
 }
 

@@ -29,6 +29,17 @@ struct command_base {
   bool no_new_privileges = false;
   void const* seccomp_filter = nullptr;
   bool drop_capabilities = false;
+  /// Whether each command leads a session of its own.
+  bool new_session = false;
+  /// Score for the kernel's choice of what to end when memory runs out (-1000 to 1000).
+  std::optional<int> oom_score = {};
+  /// Scheduling priority; a request can only add to it.
+  int nice = 0;
+  /// Whether a request may go beyond `limits` and below `nice`.
+  bool may_raise_limits = true;
+  /// Whether every run has a helper that its descendants stay below, also those that leave its
+  /// session: for runs whose markers the agent may not read.
+  bool always_attributed = false;
 };
 
 /// The agent's environment without what is not for commands.

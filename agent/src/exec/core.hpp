@@ -11,6 +11,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <list>
+#include <memory>
 #include <vector>
 
 namespace hf::agent {
@@ -32,11 +34,24 @@ struct exec_core {
   boost::asio::thread_pool sweeper{1};
   /// What a pipe is read into; used between two suspensions only.
   std::vector<char> scratch = std::vector<char>(256 * 1024);
-  /// Frees memory of ended runs; set by who keeps them.
-  std::function<void()> relieve = [] {};
+  /// Each frees memory of ended runs; of those who keep them.
+  std::list<std::function<void()>> relievers = {};
+  void relieve() const {
+    for (auto const& one : relievers)
+      one();
+  }
   /// Number of the next id "p-N".
   std::uint64_t next_id = 0;
   std::uint64_t next_serial = 0;
+};
+
+/// On whose account a run goes: the machine's, or one sandbox's among several.
+struct run_account {
+  /// The idle clock that a run and its output keep from running.
+  hf::agent::activity* activity;
+  log_budget* budget;
+  /// What both live in, where that is not the machine; a run can outlive its sandbox by a moment.
+  std::shared_ptr<void const> keep = {};
 };
 
 }  // namespace hf::agent

@@ -5,16 +5,37 @@
 
 namespace hf::agent {
 
-/// What the output logs of all runs together use and may use, in bytes.
+/// What the output logs of some runs together use and may use, in bytes: of all runs, or of those
+/// of one sandbox among several, which count against the whole as well.
 struct log_budget {
   std::uint64_t memory_limit = 256u << 20;
   std::uint64_t disk_limit = std::uint64_t{8} << 30;
   std::uint64_t memory_used = 0;
   std::uint64_t disk_used = 0;
+  /// The budget of all, for that of one sandbox.
+  log_budget* whole = nullptr;
 
-  [[nodiscard]] bool memory_short() const noexcept { return memory_used > memory_limit; }
+  [[nodiscard]] bool memory_short() const noexcept {
+    return memory_used > memory_limit || (whole != nullptr && whole->memory_short());
+  }
   [[nodiscard]] bool disk_has(std::uint64_t bytes) const noexcept {
-    return disk_used + bytes <= disk_limit;
+    return disk_used + bytes <= disk_limit && (whole == nullptr || whole->disk_has(bytes));
+  }
+  void add_memory(std::uint64_t bytes) noexcept {
+    for (log_budget* one = this; one != nullptr; one = one->whole)
+      one->memory_used += bytes;
+  }
+  void remove_memory(std::uint64_t bytes) noexcept {
+    for (log_budget* one = this; one != nullptr; one = one->whole)
+      one->memory_used -= bytes;
+  }
+  void add_disk(std::uint64_t bytes) noexcept {
+    for (log_budget* one = this; one != nullptr; one = one->whole)
+      one->disk_used += bytes;
+  }
+  void remove_disk(std::uint64_t bytes) noexcept {
+    for (log_budget* one = this; one != nullptr; one = one->whole)
+      one->disk_used -= bytes;
   }
 };
 

@@ -23,7 +23,7 @@ log_segment& output_log::segment_for(std::size_t bytes) {
   segment->data.reserve(capacity);
   segment->charged = segment->data.capacity() + sizeof(log_segment);
   memory_ += segment->charged;
-  budget_.memory_used += segment->charged;
+  budget_.add_memory(segment->charged);
   segments_.push_back(std::move(segment));
   sealed_ = false;
   return *segments_.back();
@@ -188,11 +188,11 @@ void output_log::pop_front() {
   auto const front = std::move(segments_.front());
   segments_.pop_front();
   memory_ -= front->charged;
-  budget_.memory_used -= front->charged;
+  budget_.remove_memory(front->charged);
   front->charged = 0;
   if (front->on_disk || front->spilling) {
     disk_ -= front->size;
-    budget_.disk_used -= front->size;
+    budget_.remove_disk(front->size);
     // While it is being written, its space is given back afterwards.
     if (front->on_disk && file_)
       file_->discard(front->file_position, front->size);

@@ -73,7 +73,7 @@ output_log::disk_job output_log::spill_oldest() {
   (*it)->file_position = file_end_;
   file_end_ += size;
   disk_ += size;
-  budget_.disk_used += size;
+  budget_.add_disk(size);
   job.file = file_;
   job.segment = *it;
   return job;
@@ -90,15 +90,15 @@ void output_log::spilled(disk_job&& job) {
   if (!job.ok) {
     disk_failed_ = true;
     disk_ -= segment.size;
-    budget_.disk_used -= segment.size;
+    budget_.remove_disk(segment.size);
     return;
   }
   segment.on_disk = true;
   memory_ -= segment.charged;
-  budget_.memory_used -= segment.charged;
+  budget_.remove_memory(segment.charged);
   segment.charged = sizeof(log_segment);
   memory_ += segment.charged;
-  budget_.memory_used += segment.charged;
+  budget_.add_memory(segment.charged);
   segment.data.release();
 }
 

@@ -236,4 +236,30 @@ asio::awaitable<void> exec_service::operation(exchange& ex, std::string op) {
   co_await ex.respond(200, answer);
 }
 
+void add_exec_routes(router& routes, std::string_view prefix, exec_service_of service_of) {
+  using route = asio::awaitable<void> (exec_service::*)(exchange&);
+  using route_with_id = asio::awaitable<void> (exec_service::*)(exchange&, std::string);
+  std::string const below(prefix);
+  auto const add = [&](char const* method, char const* path, route handle) {
+    routes.add(method, below + path,
+               [service_of, handle](exchange& ex) { return (service_of(ex).*handle)(ex); });
+  };
+  // "/v1" is one segment, then "processes", then the id.
+  auto const id_at = static_cast<std::size_t>(std::count(below.begin(), below.end(), '/')) + 1;
+  auto const add_with_id = [&](char const* method, char const* path, route_with_id handle) {
+    routes.add(method, below + path, [service_of, handle, id_at](exchange& ex) {
+      return (service_of(ex).*handle)(ex, ex.head().path[id_at]);
+    });
+  };
+  add("POST", "/exec", &exec_service::exec);
+  add("POST", "/processes", &exec_service::start_process);
+  add("GET", "/processes", &exec_service::list_processes);
+  add_with_id("DELETE", "/processes/{id}", &exec_service::delete_process);
+  add_with_id("GET", "/processes/{id}/events", &exec_service::process_events);
+  add_with_id("GET", "/processes/{id}/wait", &exec_service::process_wait);
+  add_with_id("POST", "/processes/{id}/signal", &exec_service::process_signal);
+  add_with_id("POST", "/processes/{id}/stdin", &exec_service::process_stdin);
+  add_with_id("GET", "/ops/{op}", &exec_service::operation);
+}
+
 }  // namespace hf::agent

@@ -74,13 +74,14 @@ unique_fd open_null(std::string const& program) {
 
 }  // namespace
 
-run::run(exec_core& core, wire::exec_request request, bool foreground)
+run::run(exec_core& core, run_account account, wire::exec_request request, bool foreground)
     : core_(core),
+      account_(std::move(account)),
       request_(std::move(request)),
       foreground_(foreground),
       input_stream_(request_.input_stream),
       op_(request_.op),
-      log_(core.budget, core.settings.log),
+      log_(*account_.budget, core.settings.log),
       timeout_(core.shared.loop),
       drain_(core.shared.loop),
       linger_(core.shared.loop) {
@@ -117,12 +118,13 @@ void run::start(command_base const& base, std::string id) {
   started_at_ms_ = std::chrono::duration_cast<std::chrono::milliseconds>(
                        std::chrono::system_clock::now().time_since_epoch())
                        .count();
-  bool const attributed = request_.timeout || !op_.empty() || !foreground_;
+  bool const attributed =
+      request_.timeout || !op_.empty() || !foreground_ || base.always_attributed;
   auto started = spawn(plan, attributed);
   if (auto const* failure = std::get_if<spawn_failure>(&started))
     throw start_error(program, failure->stage, failure->error);
 
-  active_.emplace(core_.shared.activity.hold());
+  active_.emplace(account_.activity->hold());
   // The pipes first: the command may have ended already, and its output comes before its end.
   auto& process = std::get<spawned>(started);
   pid_ = process.pid;

@@ -33,7 +33,7 @@ class run : public std::enable_shared_from_this<run> {
   using clock = std::chrono::steady_clock;
 
   /// `foreground`: somebody waits for it, and when he is gone it ends.
-  run(exec_core& core, wire::exec_request request, bool foreground);
+  run(exec_core& core, run_account account, wire::exec_request request, bool foreground);
   run(run const&) = delete;
   run& operator=(run const&) = delete;
 
@@ -125,6 +125,7 @@ class run : public std::enable_shared_from_this<run> {
   void caller_has_gone();
 
   exec_core& core_;
+  run_account account_;
   wire::exec_request request_;
   bool foreground_;
   bool input_stream_;

@@ -83,7 +83,7 @@ void run::take_output(output_pipe& from, std::size_t read) {
   bytes.remove_suffix(from.carried);
   if (nobody_asks())
     return;
-  core_.shared.activity.touch();
+  account_.activity->touch();
   log_.append(from.stream, bytes);
   changed_.notify();
   if (drain_over_)
@@ -93,7 +93,7 @@ void run::take_output(output_pipe& from, std::size_t read) {
 bool run::has_room() const {
   if (nobody_asks())
     return true;
-  bool const memory_short = core_.budget.memory_short();
+  bool const memory_short = account_.budget->memory_short();
   if (log_.has_reader())
     return log_.unread() <= log_.limits().backlog && !memory_short;
   auto const most = request_.max_output.value_or(UINT64_MAX);
@@ -103,9 +103,9 @@ bool run::has_room() const {
 boost::asio::awaitable<void> run::make_room() {
   auto const executor = co_await boost::asio::this_coro::executor;
   while (!nobody_asks()) {
-    if (core_.budget.memory_short())
+    if (account_.budget->memory_short())
       core_.relieve();
-    bool const memory_short = core_.budget.memory_short();
+    bool const memory_short = account_.budget->memory_short();
     if (memory_short && log_.memory() > frugal && log_.can_spill()) {
       auto job = log_.spill_oldest();
       if (job.segment) {

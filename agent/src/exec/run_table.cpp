@@ -5,15 +5,18 @@
 
 namespace hf::agent {
 
-run_table::run_table(exec_core& core, op_registry& ops)
-    : core_(core), ops_(ops), clock_(core.shared.loop) {
-  core_.relieve = [this, before = std::move(core_.relieve)] {
-    before();
-    relieve();
-  };
-}
+run_table::run_table(exec_core& core, op_registry& ops, log_budget const& budget)
+    : core_(core),
+      ops_(ops),
+      budget_(budget),
+      reliever_(core.relievers.insert(core.relievers.end(), [this] { relieve(); })),
+      clock_(core.shared.loop) {}
 
-run_table::~run_table() = default;
+run_table::~run_table() {
+  core_.relievers.erase(reliever_);
+  for (auto const& one : running_)
+    one.second->on_ended(nullptr);
+}
 
 std::optional<std::uint64_t> run_table::number(std::string_view id) {
   std::uint64_t value = 0;
@@ -121,7 +124,7 @@ void run_table::drop_oldest_delivered() {
 }
 
 void run_table::relieve() {
-  while (core_.budget.memory_short() && !delivered_.empty())
+  while (budget_.memory_short() && !delivered_.empty())
     drop_oldest_delivered();
 }
 
@@ -175,9 +178,10 @@ void run_table::start_clock() {
   clock_runs_ = true;
   clock_.expires_at(ended_.front().first + core_.settings.results);
   clock_.async_wait([this](boost::system::error_code const& error) {
-    clock_runs_ = false;
+    // Also called when the table, and the timer with it, is gone.
     if (error)
       return;
+    clock_runs_ = false;
     expire();
     start_clock();
   });

@@ -10,6 +10,8 @@
 #include <chrono>
 #include <cstdint>
 #include <deque>
+#include <functional>
+#include <list>
 #include <map>
 #include <memory>
 #include <optional>
@@ -24,7 +26,8 @@ namespace hf::agent {
 /// The runs that can be asked for, and how long they can be. On the event loop's thread.
 class run_table {
  public:
-  run_table(exec_core& core, op_registry& ops);
+  /// `budget` is what the output of these runs is charged to.
+  run_table(exec_core& core, op_registry& ops, log_budget const& budget);
   run_table(run_table const&) = delete;
   run_table& operator=(run_table const&) = delete;
   ~run_table();
@@ -71,6 +74,8 @@ class run_table {
 
   exec_core& core_;
   op_registry& ops_;
+  log_budget const& budget_;
+  std::list<std::function<void()>>::iterator reliever_;
   entries entries_;
   std::unordered_map<std::string, std::uint64_t> by_op_;
   std::unordered_map<run*, std::shared_ptr<run>> running_;

@@ -33,30 +33,18 @@ sha256_digest run_digest(exchange const& ex, std::string_view body) {
 exec_service::exec_service(context& shared, exec_settings settings)
     : own_core_(std::make_unique<exec_core>(shared, settings)),
       core_(own_core_.get()),
-      table_(*core_, ops_) {
+      account_{&shared.activity, &core_->budget, {}},
+      table_(*core_, ops_, core_->budget) {
   base_.environment = inherited_environment();
   // A command that does not read its input must not end the agent.
   ::signal(SIGPIPE, SIG_IGN);
 }
 
-exec_service::exec_service(exec_core& core, command_base base)
-    : core_(&core), base_(std::move(base)), table_(core, ops_) {}
-
-void exec_service::add_routes(router& routes) {
-  routes.add("POST", "/v1/exec", [this](exchange& ex) { return exec(ex); });
-  routes.add("POST", "/v1/processes", [this](exchange& ex) { return start_process(ex); });
-  routes.add("GET", "/v1/processes", [this](exchange& ex) { return list_processes(ex); });
-  auto const with_id = [&](char const* method, char const* path, auto member) {
-    routes.add(method, path,
-               [this, member](exchange& ex) { return (this->*member)(ex, ex.head().path[2]); });
-  };
-  with_id("DELETE", "/v1/processes/{id}", &exec_service::delete_process);
-  with_id("GET", "/v1/processes/{id}/events", &exec_service::process_events);
-  with_id("GET", "/v1/processes/{id}/wait", &exec_service::process_wait);
-  with_id("POST", "/v1/processes/{id}/signal", &exec_service::process_signal);
-  with_id("POST", "/v1/processes/{id}/stdin", &exec_service::process_stdin);
-  with_id("GET", "/v1/ops/{op}", &exec_service::operation);
-}
+exec_service::exec_service(exec_core& core, run_account account, command_base base)
+    : core_(&core),
+      account_(std::move(account)),
+      base_(std::move(base)),
+      table_(core, ops_, *account_.budget) {}
 
 json exec_service::features() const {
   json names = json::object();
@@ -64,7 +52,9 @@ json exec_service::features() const {
        {"op", "seq", "b64", "linger", "events", "wait", "signal", "stdin_b64", "stdin_stream",
         "tree_kill", "rlimits", "nice", "merge_stderr", "max_output", "exec_stage", "output_open"})
     names[name] = true;
-  if (::geteuid() == 0)
+  if (!base_.may_choose_user)
+    names["user"] = "commands of this sandbox run as its own user";
+  else if (::geteuid() == 0)
     names["user"] = true;
   else
     names["user"] = "the agent does not run as root";
@@ -75,6 +65,8 @@ std::shared_ptr<run> exec_service::obtain(exchange& ex, std::string_view body,
                                           wire::exec_request request, bool foreground) {
   if (stopping_)
     throw http_error{503, "sandbox_expired", "the agent is ending"};
+  if (closed_)
+    throw http_error{400, "sandbox_expired", "sandbox has been deleted"};
   std::string const op = request.op;
   if (!op.empty()) {
     refuse_if_meant_for_another(ex);
@@ -98,7 +90,7 @@ std::shared_ptr<run> exec_service::obtain(exchange& ex, std::string_view body,
   bool const reachable = !foreground || !op.empty() || request.input_stream;
   std::shared_ptr<run> started;
   try {
-    started = std::make_shared<run>(*core_, std::move(request), foreground);
+    started = std::make_shared<run>(*core_, account_, std::move(request), foreground);
     started->start(base_, reachable ? "p-" + std::to_string(core_->next_id) : std::string());
   } catch (...) {
     ops_.abandon(op);
@@ -126,16 +118,6 @@ std::shared_ptr<run> exec_service::require(exchange const& ex, std::string const
   if (!found)
     throw http_error{404, "not_found", "no such process: " + id};
   return found;
-}
-
-asio::awaitable<void> exec_service::kill_all() {
-  for (auto const& one : table_.running())
-    one->kill();
-  for (auto const& one : table_.running())
-    while (one->killing())
-      co_await one->changed().wait(core_->shared.loop.get_executor(), std::chrono::seconds(1));
-  for (auto const& one : table_.list(true))
-    table_.remove(*one);
 }
 
 asio::awaitable<void> exec_service::shutdown() {

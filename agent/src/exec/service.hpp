@@ -9,6 +9,7 @@
 #include "http/exchange.hpp"
 #include "http/router.hpp"
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -20,19 +21,17 @@ class exec_service {
  public:
   /// The agent's own commands, in dedicated mode.
   explicit exec_service(context& shared, exec_settings settings = {});
-  /// Commands of one sandbox among several: `core` is shared, the table is its own.
-  exec_service(exec_core& core, command_base base);
+  /// Commands of one sandbox among several: `core` is shared, table and account are its own.
+  exec_service(exec_core& core, run_account account, command_base base);
   exec_service(exec_service const&) = delete;
   exec_service& operator=(exec_service const&) = delete;
 
-  /// Adds /v1/exec, /v1/processes... and /v1/ops/{op}.
-  void add_routes(router& routes);
   /// Names of what this part adds to the common protocol: true, or the reason why not.
   [[nodiscard]] json features() const;
   /// Ends every command: TERM, two seconds later KILL. Nothing is started any more.
   asio::awaitable<void> shutdown();
-  /// Kills every command of this service and forgets them.
-  asio::awaitable<void> kill_all();
+  /// Starts nothing any more: 400 says that the sandbox is gone.
+  void close() noexcept { closed_ = true; }
 
   [[nodiscard]] exec_core& core() noexcept { return *core_; }
 
@@ -57,11 +56,19 @@ class exec_service {
 
   std::unique_ptr<exec_core> own_core_;
   exec_core* core_;
+  run_account account_;
   command_base base_;
-  run_table table_;
   op_registry ops_;
+  run_table table_;
   bool stopping_ = false;
+  bool closed_ = false;
 };
+
+/// The service whose commands a request is about.
+using exec_service_of = std::function<exec_service&(exchange&)>;
+
+/// Adds exec, processes... and ops/{op} below `prefix`.
+void add_exec_routes(router& routes, std::string_view prefix, exec_service_of service_of);
 
 }  // namespace hf::agent
 

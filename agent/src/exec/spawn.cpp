@@ -15,6 +15,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdio>
 #include <cstring>
 #include <iterator>
 #include <string>
@@ -220,9 +221,17 @@ std::variant<spawned, spawn_failure> spawn(spawn_plan const& plan, bool attribut
   unique_fd report_write;
   if (int const error = make_pipe(report_read, report_write); error != 0)
     return spawn_failure{"fork", error};
-  child_plan child{
-      &plan,         argv.data(),        envp.data(), candidate_pointers.data(), shell_argv.data(),
-      limits.data(), report_write.get(), attributed};
+  child_plan child{&plan,
+                   argv.data(),
+                   envp.data(),
+                   candidate_pointers.data(),
+                   shell_argv.data(),
+                   limits.data(),
+                   {},
+                   report_write.get(),
+                   attributed};
+  if (plan.oom_score)
+    std::snprintf(child.oom_score, sizeof child.oom_score, "%d", *plan.oom_score);
 
   spawned result;
   unique_fd record_write;

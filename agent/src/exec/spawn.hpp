@@ -34,6 +34,8 @@ struct spawn_plan {
   /// RLIMIT_* numbers and values, soft and hard alike.
   std::vector<std::pair<int, std::uint64_t>> limits = {};
   std::optional<int> nice = {};
+  /// For /proc/self/oom_score_adj.
+  std::optional<int> oom_score = {};
   /// Descriptors for the command's standard streams, each above 2.
   int in = -1;
   int out = -1;
@@ -45,6 +47,8 @@ struct spawn_plan {
   bool no_new_privileges = false;
   /// A classic BPF program (`sock_fprog`) for seccomp; null: none.
   void const* seccomp_filter = nullptr;
+  /// A session of its own, not only a process group: within one session anybody may send SIGCONT.
+  bool new_session = false;
   /// Drops every capability, also out of the bounding set.
   bool drop_capabilities = false;
 };

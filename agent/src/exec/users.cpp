@@ -113,4 +113,13 @@ std::optional<identity> find_user(std::string_view text) {
   return find_user(text, read_file("/etc/passwd"), read_file("/etc/group"));
 }
 
+std::unordered_set<uid_t> uids_of_accounts() {
+  std::unordered_set<uid_t> uids;
+  for_each_line(read_file("/etc/passwd"), [&](auto const& fields) {
+    if (auto const uid = number(fields[2]))
+      uids.insert(*uid);
+  });
+  return uids;
+}
+
 }  // namespace hf::agent

@@ -5,6 +5,7 @@
 
 #include <optional>
 #include <string_view>
+#include <unordered_set>
 
 namespace hf::agent {
 
@@ -15,6 +16,9 @@ namespace hf::agent {
 /// The same with the contents of /etc/passwd and /etc/group given.
 [[nodiscard]] std::optional<identity> find_user(std::string_view text, std::string_view passwd,
                                                 std::string_view group);
+
+/// The user ids of the accounts in /etc/passwd.
+[[nodiscard]] std::unordered_set<uid_t> uids_of_accounts();
 
 }  // namespace hf::agent
 

@@ -96,6 +96,10 @@ asio::awaitable<void> server::accept_loop() {
 }
 
 void server::admit(unique_fd socket) {
+  if (options_.admits && !options_.admits(socket.get())) {
+    log_.line("a connection from inside a sandbox was refused");
+    return;
+  }
   int const on = 1;
   ::setsockopt(socket.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
   if (sessions_ >= options_.allowed.connections) {

@@ -24,6 +24,12 @@ struct server_options {
   limits allowed = {};
   /// Empty: everybody is authorised.
   std::string token = {};
+  /// Whether a request may go on; empty: with the token.
+  std::function<bool(request_head const&)> authorise = {};
+  /// Whether a new connection is let in; empty: each.
+  std::function<bool(int socket)> admits = {};
+  /// Whether this agent holds many sandboxes; only the words of a 404 depend on it.
+  bool host_mode = false;
   /// The members of `/health` that only authorised callers see.
   std::function<json()> health_details = {};
 };

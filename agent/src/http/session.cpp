@@ -22,9 +22,16 @@ bool is_exhaustion(int error) {
          error == EAGAIN;
 }
 
-// The routes of an agent with many sandboxes.
-bool is_of_host_mode(std::vector<std::string> const& path) {
-  return path.size() >= 2 && path[0] == "v1" && path[1] == "sandboxes";
+// Whether a path belongs to an agent with many sandboxes, or to one that is the sandbox.
+bool is_of_other_mode(std::vector<std::string> const& path, bool host_mode) {
+  if (path.size() < 2 || path[0] != "v1")
+    return false;
+  if (!host_mode)
+    return path[1] == "sandboxes";
+  for (std::string_view const family : {"exec", "processes", "ops", "files", "proxy"})
+    if (path[1] == family)
+      return true;
+  return false;
 }
 
 http_error exhausted(std::string message) {
@@ -162,6 +169,8 @@ asio::awaitable<bool> session::read_head() {
 }
 
 bool session::authorise() {
+  if (auto const& authorise = owner_.options().authorise)
+    return authorise(head_);
   auto const& token = owner_.options().token;
   if (token.empty())
     return true;
@@ -183,8 +192,9 @@ asio::awaitable<void> session::dispatch() {
   bool path_known = false;
   handler const* const handle = owner_.routes().find(head_.method, head_.path, path_known);
   if (handle == nullptr) {
-    std::string text =
-        is_of_host_mode(head_.path) ? "no route in this server mode: " : "no route: ";
+    std::string text = is_of_other_mode(head_.path, owner_.options().host_mode)
+                           ? "no route in this server mode: "
+                           : "no route: ";
     text.append(head_.method).append(" ").append(target_path(head_.target));
     co_await answer_error({404, "not_found", std::move(text)});
     co_return;

@@ -42,8 +42,8 @@ json health_details(agent_facts const& facts) {
   return {{"agent", "hf-sandbox-agent"},
           {"version", HF_SANDBOX_VERSION_STRING},
           {"uptime_ms", uptime_ms(facts)},
-          {"sandboxes", 0},
-          {"mode", "dedicated"},
+          {"sandboxes", facts.sandboxes ? facts.sandboxes() : 0},
+          {"mode", facts.sandboxes ? "host" : "dedicated"},
           {"auth", facts.authentication ? "required" : "disabled"},
           {"landlock", {{"abi", abi}, {"features", landlock_features(abi)}}},
           {"features", facts.features}};

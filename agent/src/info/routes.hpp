@@ -6,6 +6,8 @@
 #include "http/router.hpp"
 
 #include <chrono>
+#include <cstddef>
+#include <functional>
 #include <optional>
 
 namespace hf::agent {
@@ -13,6 +15,8 @@ namespace hf::agent {
 /// What `/health` and `/v1/info` tell about this agent.
 struct agent_facts {
   bool authentication = true;
+  /// How many sandboxes there are, in host mode.
+  std::function<std::size_t()> sandboxes = {};
   std::optional<std::chrono::seconds> idle_timeout;
   std::optional<std::chrono::seconds> lifetime;
   limits allowed;

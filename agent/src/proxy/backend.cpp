@@ -20,15 +20,17 @@ http_error bad_gateway(std::string message) {
   return {502, "protocol_error", std::move(message)};
 }
 
-[[noreturn]] void unreachable(std::uint16_t port, std::string const& why) {
-  throw http_error(502, "connect_failed",
-                   "cannot reach port " + std::to_string(port) + " in sandbox: " + why);
-}
-
 }  // namespace
 
-asio::awaitable<void> backend::connect(std::uint16_t port) {
+asio::awaitable<void> backend::connect(proxy_place const& place, std::uint16_t port) {
   port_ = port;
+  if (place.home)
+    socket_.emplace(shared_.loop, timers_, connect_in_home(*place.home, port));
+  else
+    co_await connect_to_loopback();
+}
+
+asio::awaitable<void> backend::connect_to_loopback() {
   unique_fd fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!fd)
     throw boost::system::system_error(errno, boost::system::system_category());
@@ -36,7 +38,7 @@ asio::awaitable<void> backend::connect(std::uint16_t port) {
   ::setsockopt(fd.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
   sockaddr_in address{};
   address.sin_family = AF_INET;
-  address.sin_port = htons(port);
+  address.sin_port = htons(port_);
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
   int error = 0;
   if (::connect(fd.get(), reinterpret_cast<sockaddr const*>(&address), sizeof address) != 0)
@@ -52,13 +54,13 @@ asio::awaitable<void> backend::connect(std::uint16_t port) {
       late = true;
     }
     if (late)
-      unreachable(port, "no answer in time");
+      throw_unreachable(port_, "no answer in time");
     socklen_t length = sizeof error;
     ::getsockopt(socket_->fd(), SOL_SOCKET, SO_ERROR, &error, &length);
   }
   if (error != 0)
-    unreachable(port,
-                std::string(std::strerror(error)) + " (os error " + std::to_string(error) + ")");
+    throw_unreachable(
+        port_, std::string(std::strerror(error)) + " (os error " + std::to_string(error) + ")");
 }
 
 asio::awaitable<void> backend::write(std::string_view bytes) {

@@ -5,6 +5,7 @@
 #include "http/exchange.hpp"
 #include "http/message_parser.hpp"
 #include "http/stream.hpp"
+#include "proxy/place.hpp"
 
 #include <cstdint>
 #include <optional>
@@ -25,8 +26,8 @@ class backend {
 
   backend(context& shared, deadlines& timers) : shared_(shared), timers_(timers) {}
 
-  /// Connects to 127.0.0.1:port; `http_error` 502 when nobody listens there.
-  asio::awaitable<void> connect(std::uint16_t port);
+  /// Connects to the port's server; `http_error` 502 when nobody listens there.
+  asio::awaitable<void> connect(proxy_place const& place, std::uint16_t port);
   [[nodiscard]] stream& socket() { return *socket_; }
   /// Breaks off whatever is going on; to be called from elsewhere.
   void stop() {
@@ -44,6 +45,7 @@ class backend {
   [[nodiscard]] std::string& received() { return received_; }
 
  private:
+  asio::awaitable<void> connect_to_loopback();
   asio::awaitable<bool> fill();
 
   context& shared_;

@@ -5,8 +5,6 @@
 #include "proxy/fields.hpp"
 #include "proxy/tunnel.hpp"
 
-#include <hf/sandbox/wire/routes.hpp>
-
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/bind_cancellation_slot.hpp>
 #include <boost/asio/cancellation_signal.hpp>
@@ -15,6 +13,7 @@
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
 
+#include <algorithm>
 #include <cstdio>
 #include <exception>
 #include <memory>
@@ -30,16 +29,17 @@ struct destination {
   std::string target;
 };
 
-destination parse_destination(request_head const& head) {
+/// `port_at`: which segment of the path is the port.
+destination parse_destination(request_head const& head, std::size_t port_at) {
   auto const refuse = [] {
     throw http_error(404, "not_found",
                      "proxy target must be /proxy/<port>/<path>, with port in 1-65535");
   };
-  if (head.path.size() < 3 || head.path[2].empty() || head.path[2].size() > 5)
+  if (head.path.size() <= port_at || head.path[port_at].empty() || head.path[port_at].size() > 5)
     refuse();
   destination where;
   std::uint32_t port = 0;
-  for (char const c : head.path[2]) {
+  for (char const c : head.path[port_at]) {
     if (c < '0' || c > '9')
       refuse();
     port = port * 10 + static_cast<std::uint32_t>(c - '0');
@@ -49,13 +49,11 @@ destination parse_destination(request_head const& head) {
   where.port = static_cast<std::uint16_t>(port);
 
   std::string_view rest = target_path(head.target);
-  while (!rest.empty() && rest.front() == '/')
-    rest.remove_prefix(1);
-  for (int segment = 0; segment < 3; ++segment) {
+  for (std::size_t segment = 0; segment <= port_at; ++segment) {
+    while (!rest.empty() && rest.front() == '/')
+      rest.remove_prefix(1);
     auto const slash = rest.find('/');
     rest.remove_prefix(slash == std::string_view::npos ? rest.size() : slash);
-    if (segment < 2 && !rest.empty())
-      rest.remove_prefix(1);
   }
   where.target = rest.empty() ? "/" : std::string(rest);
   if (head.target.find('?') != std::string::npos)
@@ -154,15 +152,15 @@ asio::awaitable<void> switch_protocols(context& shared, deadlines& timers, excha
 }
 
 asio::awaitable<void> exchange_with(context& shared, deadlines& timers, exchange& call,
+                                    destination const& where, proxy_place const& place,
                                     backend& server, background_upload& body) {
   request_head const& head = call.head();
-  destination const where = parse_destination(head);
   bool const chunked = !call.content_length().has_value();
   std::uint64_t const length = call.content_length().value_or(0);
   bool const upgrade = wants_upgrade(head) && !chunked && length == 0;
   bool const bodied = chunked || length > 0 || !head.field("content-length").empty();
 
-  co_await server.connect(where.port);
+  co_await server.connect(place, where.port);
   std::string request = forwarded_head(
       head, where.target, chunked,
       bodied && !chunked ? std::optional<std::uint64_t>(length) : std::nullopt, upgrade);
@@ -194,12 +192,14 @@ asio::awaitable<void> exchange_with(context& shared, deadlines& timers, exchange
   co_await call.finish();
 }
 
-asio::awaitable<void> forward(context& shared, deadlines& timers, exchange& call) {
+asio::awaitable<void> forward(context& shared, deadlines& timers, exchange& call, proxy_place place,
+                              std::size_t port_at) {
+  destination const where = parse_destination(call.head(), port_at);
   backend server(shared, timers);
   background_upload body(shared, call, server);
   std::exception_ptr failed;
   try {
-    co_await exchange_with(shared, timers, call, server, body);
+    co_await exchange_with(shared, timers, call, where, place, server, body);
   } catch (...) {
     failed = std::current_exception();
   }
@@ -213,11 +213,15 @@ asio::awaitable<void> forward(context& shared, deadlines& timers, exchange& call
 
 }  // namespace
 
-void add_proxy_routes(router& routes, context& shared) {
+void add_proxy_routes(router& routes, context& shared, std::string_view prefix,
+                      proxy_place_of place_of) {
   auto timers = std::make_shared<deadlines>(shared.loop);
-  std::string const pattern = std::string(wire::proxy_route) + "/{port_and_rest...}";
-  routes.add("*", pattern,
-             [&shared, timers](exchange& call) { return forward(shared, *timers, call); });
+  // "/v1" is one segment, then "proxy", then the port.
+  auto const port_at = static_cast<std::size_t>(std::count(prefix.begin(), prefix.end(), '/')) + 1;
+  routes.add("*", std::string(prefix) + "/proxy/{port_and_rest...}",
+             [&shared, timers, place_of, port_at](exchange& call) {
+               return forward(shared, *timers, call, place_of(call), port_at);
+             });
 }
 
 }  // namespace hf::agent

@@ -3,12 +3,15 @@
 
 #include "context.hpp"
 #include "http/router.hpp"
+#include "proxy/place.hpp"
+
+#include <string_view>
 
 namespace hf::agent {
 
-/// Adds `ANY /v1/proxy/{port}/{rest}`: HTTP, event streams and WebSockets to a server on
-/// 127.0.0.1:port.
-void add_proxy_routes(router& routes, context& shared);
+/// Adds `ANY <prefix>/proxy/{port}/{rest}`: HTTP, event streams and WebSockets to a server inside.
+void add_proxy_routes(router& routes, context& shared, std::string_view prefix,
+                      proxy_place_of place_of);
 
 }  // namespace hf::agent
 

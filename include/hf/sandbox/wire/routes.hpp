@@ -32,6 +32,8 @@ inline constexpr std::string_view files_delete_route = "/v1/files/delete";
 inline constexpr std::string_view files_mkdir_route = "/v1/files/mkdir";
 /// Followed by "/{port}/{rest}".
 inline constexpr std::string_view proxy_route = "/v1/proxy";
+/// Host mode: management; followed by "/{id}" and a route of the sandbox, e.g. "/{id}/exec".
+inline constexpr std::string_view sandboxes_route = "/v1/sandboxes";
 
 /// Largest JSON request body of exec and processes, in bytes.
 inline constexpr std::uint64_t max_json_body = 16u << 20;
