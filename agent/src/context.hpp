@@ -1,12 +1,12 @@
 #ifndef HF_SANDBOX_AGENT_CONTEXT_HPP
 #define HF_SANDBOX_AGENT_CONTEXT_HPP
 
-#include <string>
+#include "detail/blocking_pool.hpp"
+#include "lifetime/activity.hpp"
 
 #include <boost/asio/io_context.hpp>
-#include <boost/asio/thread_pool.hpp>
 
-#include "lifetime/activity.hpp"
+#include <string>
 
 namespace hf::agent {
 
@@ -15,7 +15,7 @@ struct context {
   /// The event loop; one thread runs it.
   boost::asio::io_context& loop;
   /// For file operations that may block.
-  boost::asio::thread_pool& blocking;
+  blocking_pool& blocking;
   hf::agent::activity& activity;
   /// Random id of this agent since its start, 32 hexadecimal digits.
   std::string instance;

@@ -23,7 +23,6 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/signal_set.hpp>
 #include <boost/asio/steady_timer.hpp>
-#include <boost/asio/thread_pool.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <sys/time.h>
 #include <unistd.h>
@@ -40,8 +39,8 @@ namespace {
 
 using namespace hf::agent;
 
-// Threads for file operations that block; mostly they wait.
-constexpr std::size_t blocking_threads = 4;
+// When so many file operations hang, more are refused.
+constexpr blocking_pool::options file_threads{4, 64, std::chrono::seconds(5)};
 
 void print(std::FILE* to, std::string const& text) {
   std::fputs(text.c_str(), to);
@@ -99,7 +98,7 @@ int run_agent(int argc, char** argv) {
   int const listener_fd = listener.get();
 
   boost::asio::io_context loop(1);
-  boost::asio::thread_pool blocking(blocking_threads);
+  blocking_pool blocking(file_threads);
   activity active;
   context shared{loop, blocking, active, random_id()};
   router routes;

@@ -330,6 +330,9 @@ TEST_CASE("users are found by name, by number, and with their groups", "[parts]"
   CHECK(ann->groups == std::vector<gid_t>{100, 200});
   CHECK(find_user("1000", passwd, group)->groups == std::vector<gid_t>{100, 200});
   CHECK(find_user("7", passwd, group)->gid == 7);
+  CHECK(ann->home == "/home/ann");
+  CHECK(find_user("1000:7", passwd, group)->home == "/home/ann");
+  CHECK(find_user("7", passwd, group)->home == "/");
   CHECK(find_user("7:8", passwd, group)->groups == std::vector<gid_t>{8});
   for (char const* text : {"", "nobody-here", "7:", "7:x", ":7", "-1", "4294967295"})
     CHECK_FALSE(find_user(text, passwd, group));

@@ -1,13 +1,16 @@
 #include "support/exec_client.hpp"
 
 #include <catch2/catch_test_macros.hpp>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
 #include <optional>
 #include <string>
+#include <string_view>
 
 using namespace hf::testing_support;
 using nlohmann::json;
@@ -232,4 +235,69 @@ TEST_CASE("numbers and booleans of the environment reach the command as text", "
   CHECK(exec(agent, {{"cmd", "echo $N $F $T"}, {"env", {{"N", 7}, {"F", 0.5}, {"T", true}}}}).out ==
         "7 0.5 true\n");
   CHECK(exec(agent, {{"cmd", "true"}, {"env", {{"N", nullptr}}}}).status == 400);
+}
+
+TEST_CASE("a program that the kernel refuses is never handed to a shell, and the error says why",
+          "[exec]") {
+  agent_process agent;
+  auto const make = [&](std::string const& name, std::string_view content, mode_t mode = 0755) {
+    std::string const path = agent.directory() + "/" + name;
+    std::ofstream(path, std::ios::binary) << content;
+    ::chmod(path.c_str(), mode);
+    return path;
+  };
+  auto const refused = [&](std::string const& path, int error, std::string const& why) {
+    INFO(path);
+    auto const run = exec(agent, {{"cmd", json::array({path})}});
+    REQUIRE(run.status == 400);
+    CHECK(run.error["code"] == "exec_failed");
+    CHECK(run.error["stage"] == "exec");
+    CHECK(run.error["errno"] == error);
+    std::string const text = run.error["error"];
+    CHECK(text.starts_with("failed to spawn '" + path + "': "));
+    CHECK(text.find(why) != std::string::npos);
+  };
+  std::string foreign(
+      "\x7f"
+      "ELF\x02\x01\x01",
+      7);
+  foreign.resize(64);
+  foreign[16] = 2;
+  foreign[18] = char(0xf3);  // a machine that is not ours
+  refused(make("foreign", foreign), ENOEXEC, "for this machine");
+  refused(make("empty", ""), ENOEXEC, "empty");
+  refused(make("no-interpreter", "#!/no/such/interpreter\n"), ENOENT, "interpreter");
+  refused(make("no-mode", "#!/bin/sh\n", 0644), EACCES, "chmod +x");
+  refused(agent.directory(), EACCES, "directory");
+  std::string const loop = agent.directory() + "/loop";
+  REQUIRE(::symlink(loop.c_str(), loop.c_str()) == 0);
+  refused(loop, ELOOP, "symbolic links");
+  std::string const busy = agent.directory() + "/busy";
+  std::filesystem::copy_file(std::filesystem::canonical("/bin/true"), busy);
+  {
+    std::ofstream const writer(busy, std::ios::binary | std::ios::app);
+    refused(busy, ETXTBSY, "open for writing");
+  }
+  CHECK(exec(agent, {{"cmd", json::array({busy})}}).code() == 0);
+  // A script without a first line that names an interpreter is the shell's, as ever.
+  CHECK(exec(agent, {{"cmd", json::array({make("script", "echo $0-$1\n"), "x"})}}).out ==
+        agent.directory() + "/script-x\n");
+  CHECK(exec(agent, {{"cmd", json::array({make("binary-tail", "exit 5\n" + foreign)})}}).code() ==
+        5);
+}
+
+TEST_CASE("another user can open his standard streams, and is at home", "[exec]") {
+  if (::geteuid() != 0)
+    SKIP("needs root");
+  agent_process agent;
+  std::string const script =
+      "echo out > /dev/stdout; echo err > /dev/stderr; echo three > /dev/fd/1; cat /dev/stdin; "
+      "echo $HOME";
+  auto const run = exec(agent, {{"cmd", script}, {"user", "4711"}, {"stdin", "in\n"}});
+  CHECK(run.out == "out\nthree\nin\n/\n");
+  CHECK(run.err == "err\n");
+  CHECK(exec(agent, {{"cmd", "echo $HOME"}, {"user", "root"}}).out == "/root\n");
+  CHECK(exec(agent, {{"cmd", "echo $HOME"}, {"user", "root"}, {"env", {{"HOME", "/x"}}}}).out ==
+        "/x\n");
+  CHECK(exec(agent, {{"cmd", "cat /dev/stdin; echo $?"}, {"user", "4711"}}).out == "0\n");
 }

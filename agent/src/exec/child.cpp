@@ -7,6 +7,7 @@
 #include <linux/seccomp.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 
 namespace hf::agent {
 namespace {
@@ -16,16 +17,16 @@ constexpr long landlock_restrict_self_number = 446;
 #else
 constexpr long landlock_restrict_self_number = SYS_landlock_restrict_self;
 #endif
-constexpr long close_range_cloexec = 4;
 
 [[noreturn]] HF_AGENT_BARE void leave(int code) {
   for (;;)
     raw_syscall(SYS_exit_group, code);
 }
 
-[[noreturn]] HF_AGENT_BARE void fail(child_plan const& child, spawn_step step, long error) {
+[[noreturn]] HF_AGENT_BARE void fail(child_plan const& child, spawn_step step, long error,
+                                     program_fault fault = program_fault::none) {
   spawn_report report{spawn_report::kind::failed, static_cast<std::int32_t>(step),
-                      static_cast<std::int32_t>(-error)};
+                      static_cast<std::int32_t>(-error), fault};
   raw_syscall(SYS_write, child.report, raw_pointer(&report), sizeof report);
   leave(127);
 }
@@ -126,24 +127,68 @@ HF_AGENT_BARE bool try_next(long error) {
          error == -ETIMEDOUT;
 }
 
-HF_AGENT_BARE long execute(child_plan const& child) {
+// Why the kernel may not execute (`forbidden`), or does not find, what is at that path.
+HF_AGENT_BARE program_fault fault_of(char const* path, bool forbidden) {
+#ifdef SYS_newfstatat
+  struct stat st;
+  if (raw_syscall(SYS_newfstatat, AT_FDCWD, raw_pointer(path), raw_pointer(&st), 0) < 0)
+    return program_fault::none;
+  if (!forbidden)
+    return program_fault::interpreter_missing;
+  if (S_ISDIR(st.st_mode))
+    return program_fault::directory;
+  return (st.st_mode & 0111) == 0 ? program_fault::not_executable : program_fault::none;
+#else
+  static_cast<void>(path);
+  static_cast<void>(forbidden);
+  return program_fault::none;
+#endif
+}
+
+// What a file is that the kernel takes for no program. Only a script is the shell's: what has a NUL
+// in its first line is no text (POSIX: sh).
+HF_AGENT_BARE long look_into(char const* path, program_fault& fault) {
+  char start[256];
+  long const fd = raw_syscall(SYS_openat, AT_FDCWD, raw_pointer(path), O_RDONLY | O_CLOEXEC);
+  long const n = fd < 0 ? fd : raw_syscall(SYS_read, fd, raw_pointer(start), sizeof start);
+  if (fd >= 0)
+    raw_syscall(SYS_close, fd);
+  if (n < 0)
+    return n;
+  fault = n == 0 ? program_fault::empty : program_fault::none;
+  for (long i = 0; i < n && start[i] != '\n'; ++i)
+    if (start[i] == '\0')
+      fault = program_fault::foreign;
+  return fault == program_fault::none ? 0 : -ENOEXEC;
+}
+
+[[noreturn]] HF_AGENT_BARE void execute(child_plan const& child) {
   long error = -ENOENT;
   bool forbidden = false;
   for (char const* const* path = child.candidates; *path != nullptr; ++path) {
     error = raw_syscall(SYS_execve, raw_pointer(*path), raw_pointer(child.argv),
                         raw_pointer(child.envp));
     if (error == -ENOEXEC) {
+      program_fault fault = program_fault::none;
+      if (long const unreadable = look_into(*path, fault); unreadable < 0)
+        fail(child, spawn_step::exec, unreadable, fault);
       child.shell_argv[1] = *path;
       raw_syscall(SYS_execve, raw_pointer(child.shell_argv[0]), raw_pointer(child.shell_argv),
                   raw_pointer(child.envp));
-      return error;
+      fail(child, spawn_step::exec, error);
     }
     if (error == -EACCES)
       forbidden = true;
     else if (!try_next(error))
-      return error;
+      fail(child, spawn_step::exec, error);
   }
-  return forbidden ? -EACCES : error;
+  if (forbidden)
+    error = -EACCES;
+  // One that was found explains more than all that were not there.
+  for (char const* const* path = child.candidates; *path != nullptr; ++path)
+    if (auto const fault = fault_of(*path, forbidden); fault != program_fault::none)
+      fail(child, spawn_step::exec, forbidden ? -EACCES : -ENOENT, fault);
+  fail(child, spawn_step::exec, error);
 }
 
 HF_AGENT_BARE void place(child_plan const& child, int from, int to) {
@@ -171,9 +216,32 @@ std::string_view to_string(spawn_step step) {
   return "exec";
 }
 
+HF_AGENT_BARE void close_all_but(int* kept, int count) {
+  for (int i = 1; i < count; ++i)
+    for (int j = i; j > 0 && kept[j - 1] > kept[j]; --j) {
+      int const larger = kept[j - 1];
+      kept[j - 1] = kept[j];
+      kept[j] = larger;
+    }
+  int first = 3;
+  for (int i = 0; i < count; ++i) {
+    if (kept[i] > first)
+      raw_syscall(close_range_number, first, kept[i] - 1, 0);
+    if (kept[i] >= first)
+      first = kept[i] + 1;
+  }
+  raw_syscall(close_range_number, first, ~0U, 0);
+}
+
 HF_AGENT_BARE int run_child(void* argument) {
   auto const& child = *static_cast<child_plan const*>(argument);
   auto const& plan = *child.plan;
+  if (child.tells_pid) {
+    spawn_report const report{spawn_report::kind::started,
+                              static_cast<std::int32_t>(raw_syscall(SYS_getpid)), 0,
+                              program_fault::none};
+    raw_syscall(SYS_write, child.report, raw_pointer(&report), sizeof report);
+  }
   if (plan.new_session)
     raw_syscall(SYS_setsid);
   else
@@ -181,8 +249,8 @@ HF_AGENT_BARE int run_child(void* argument) {
   place(child, plan.in, 0);
   place(child, plan.out, 1);
   place(child, plan.err, 2);
-  // Everything of the agent's is close-on-exec by itself; this is for what it may have inherited.
-  raw_syscall(close_range_number, 3, ~0U, close_range_cloexec);
+  int kept[] = {child.report, plan.keep, plan.landlock_ruleset};
+  close_all_but(kept, 3);
   if (plan.keep >= 0)
     raw_syscall(SYS_fcntl, plan.keep, F_SETFD, 0);
   set_limits(child);
@@ -198,12 +266,7 @@ HF_AGENT_BARE int run_child(void* argument) {
       fail(child, spawn_step::chdir, r);
   confine_command(child);
   reset_signals();
-  if (child.tells_pid) {
-    spawn_report const report{spawn_report::kind::started,
-                              static_cast<std::int32_t>(raw_syscall(SYS_getpid)), 0};
-    raw_syscall(SYS_write, child.report, raw_pointer(&report), sizeof report);
-  }
-  fail(child, spawn_step::exec, execute(child));
+  execute(child);
 }
 
 }  // namespace hf::agent

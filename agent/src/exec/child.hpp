@@ -20,6 +20,7 @@ struct spawn_report {
   /// The failed step, or the pid.
   std::int32_t value;
   std::int32_t error;
+  program_fault fault;
 };
 
 /// The plan as the child needs it: plain arrays, nothing to allocate.
@@ -39,17 +40,23 @@ struct child_plan {
   bool tells_pid;
 };
 
+/// Closes every descriptor above 2 but those, sorting them; negative ones count for nothing. All of
+/// the agent's are close-on-exec, but a program can be long in coming, and who waits for the end of
+/// another command's input must not wait for it. What the agent has inherited goes, too.
+void close_all_but(int* kept, int count);
+
 /// Becomes the command. Runs in the new process, which may share the agent's memory: only system
 /// calls. Does not return.
 int run_child(void* plan);
 
 struct helper_plan {
   child_plan child;
-  void* child_stack_top;
   /// Write end of the pipe of `helper_record`s.
   int records;
   /// Descriptors to close when the kernel has no close_range.
   int highest_fd;
+  /// The command's pid, from the moment there is one; 0 where memory is not shared.
+  pid_t started;
 };
 
 /// Starts the command and stays behind as the parent of its descendants. Runs in a process that may

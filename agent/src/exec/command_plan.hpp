@@ -52,12 +52,14 @@ struct command_plan {
   unique_fd script = {};
 };
 
-/// The plan of a request, its standard streams left open. Throws `http_error`.
+/// The plan of a request, its standard streams left open. `user` is who the request's `user` means
+/// (`find_user`). Throws `http_error`.
 [[nodiscard]] command_plan make_plan(wire::exec_request const& request, command_base const& base,
-                                     std::string const& marker);
+                                     std::string const& marker,
+                                     std::optional<identity> const& user = {});
 
 /// The answer to a failed start: 400 `exec_failed`, or 503 when the machine is at its limits.
-[[nodiscard]] http_error start_error(std::string const& program, std::string_view stage, int error);
+[[nodiscard]] http_error start_error(std::string const& program, spawn_failure const& failure);
 
 }  // namespace hf::agent
 

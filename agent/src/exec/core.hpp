@@ -2,6 +2,7 @@
 #define HF_SANDBOX_AGENT_EXEC_CORE_HPP
 
 #include "context.hpp"
+#include "detail/blocking_pool.hpp"
 #include "exec/log_budget.hpp"
 #include "exec/reaper.hpp"
 #include "exec/settings.hpp"
@@ -32,6 +33,11 @@ struct exec_core {
   /// Kills trees. Its own thread, so that file operations that hang cannot keep a timeout from
   /// being enforced.
   boost::asio::thread_pool sweeper{1};
+  /// Moves output to the disk and back. Its own threads, so that file operations that hang do not
+  /// keep output.
+  blocking_pool disk{{1, 8}};
+  /// Parses large requests. Nothing that runs here can hang.
+  boost::asio::thread_pool parser{1};
   /// What a pipe is read into; used between two suspensions only.
   std::vector<char> scratch = std::vector<char>(256 * 1024);
   /// Each frees memory of ended runs; of those who keep them.

@@ -18,19 +18,49 @@ HF_AGENT_BARE void close_from(int first, int highest) {
     raw_syscall(SYS_close, fd);
 }
 
-HF_AGENT_BARE long start_command(helper_plan& helper) {
 #ifdef HF_AGENT_FORK_ONLY
+HF_AGENT_BARE long start_command(helper_plan& helper) {
   pid_t const pid = ::fork();
   if (pid == 0)
     run_child(&helper.child);
-  return pid < 0 ? -errno : pid;
-#else
-  // The agent waits for this process's report, so that errno is nobody's meanwhile.
-  int const pid =
-      ::clone(run_child, helper.child_stack_top, CLONE_VM | CLONE_VFORK | SIGCHLD, &helper.child);
-  return pid < 0 ? -errno : pid;
-#endif
+  if (pid < 0)
+    return -errno;
+  spawn_report const report{spawn_report::kind::started, pid, 0, program_fault::none};
+  raw_syscall(SYS_write, helper.child.report, raw_pointer(&report), sizeof report);
+  return pid;
 }
+#else
+// As vfork: the command starts on this very stack while its parent waits. No libc, whose errno is
+// the agent's; and a function of its own, so that the child changes nothing in the parent's frame.
+HF_AGENT_BARE __attribute__((noinline)) long start_command(helper_plan& helper) {
+  constexpr long flags = CLONE_VM | CLONE_VFORK | CLONE_PARENT_SETTID | SIGCHLD;
+  long const told = raw_pointer(&helper.started);
+  long pid;
+#if defined(__x86_64__)
+  register long r10 __asm__("r10") = 0;
+  register long r8 __asm__("r8") = 0;
+  __asm__ volatile("syscall"
+                   : "=a"(pid)
+                   : "a"(SYS_clone), "D"(flags), "S"(0L), "d"(told), "r"(r10), "r"(r8)
+                   : "rcx", "r11", "memory");
+#else
+  register long x8 __asm__("x8") = SYS_clone;
+  register long x0 __asm__("x0") = flags;
+  register long x1 __asm__("x1") = 0;
+  register long x2 __asm__("x2") = told;
+  register long x3 __asm__("x3") = 0;
+  register long x4 __asm__("x4") = 0;
+  __asm__ volatile("svc #0"
+                   : "+r"(x0)
+                   : "r"(x8), "r"(x1), "r"(x2), "r"(x3), "r"(x4)
+                   : "memory", "cc");
+  pid = x0;
+#endif
+  if (pid == 0)
+    run_child(&helper.child);
+  return pid;
+}
+#endif
 
 HF_AGENT_BARE void write_record(helper_record::kind what, int code, int status) {
   helper_record record{what, code, status};
@@ -45,6 +75,10 @@ HF_AGENT_BARE int run_helper(void* argument) {
   raw_syscall(SYS_setpgid, 0, 0);
   char const name[] = "sbx-helper";
   raw_syscall(SYS_prctl, PR_SET_NAME, raw_pointer(name), 0, 0, 0);
+  auto const& plan = *helper.child.plan;
+  int kept[] = {helper.child.report, helper.records,       plan.in, plan.out, plan.err,
+                plan.keep,           plan.landlock_ruleset};
+  close_all_but(kept, 7);
   // Without this a descendant that loses its parent would go to the agent, unattributed.
   long failure = raw_syscall(SYS_prctl, PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
   // An emulator may not know it (qemu-user); the marker then finds what the parentage does not.
@@ -60,7 +94,7 @@ HF_AGENT_BARE int run_helper(void* argument) {
   if (pid < 0) {
     spawn_report const report{spawn_report::kind::failed,
                               static_cast<std::int32_t>(spawn_step::fork),
-                              static_cast<std::int32_t>(-pid)};
+                              static_cast<std::int32_t>(-pid), program_fault::none};
     raw_syscall(SYS_write, 1, raw_pointer(&report), sizeof report);
   }
   raw_syscall(SYS_close, 1);

@@ -2,6 +2,7 @@
 
 #include "exec/spawn.hpp"
 
+#include <boost/asio/post.hpp>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
@@ -17,11 +18,27 @@ reaper::reaper(boost::asio::io_context& loop) : signals_(loop, SIGCHLD) {
 }
 
 void reaper::watch(pid_t pid, std::function<void(process_end)> ended) {
-  watched_.insert_or_assign(pid, watched{std::move(ended), false, 0});
+  add(pid, watched{std::move(ended), false, 0});
 }
 
 void reaper::watch_helper(pid_t pid, std::function<void(process_end)> ended) {
-  watched_.insert_or_assign(pid, watched{std::move(ended), true, 0});
+  add(pid, watched{std::move(ended), true, 0});
+}
+
+void reaper::add(pid_t pid, watched how) {
+  auto const it = unclaimed_.find(pid);
+  if (it == unclaimed_.end()) {
+    watched_.insert_or_assign(pid, std::move(how));
+    return;
+  }
+  boost::asio::post(signals_.get_executor(),
+                    [ended = std::move(how.ended), end = it->second] { ended(end); });
+  unclaimed_.erase(it);
+}
+
+void reaper::release() {
+  if (--holds_ == 0)
+    unclaimed_.clear();
 }
 
 void reaper::collect() {
@@ -40,9 +57,12 @@ void reaper::collect() {
         resume_or_kill(info.si_pid, it->second.stops);
       continue;
     }
-    recycle_helper(info.si_pid);
-    if (it == watched_.end())
+    recycle_stack(info.si_pid);
+    if (it == watched_.end()) {
+      if (holds_ > 0)
+        unclaimed_.insert_or_assign(info.si_pid, process_end{info.si_code, info.si_status});
       continue;
+    }
     auto const ended = std::move(it->second.ended);
     watched_.erase(it);
     ended({info.si_code, info.si_status});

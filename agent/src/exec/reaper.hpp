@@ -25,14 +25,21 @@ class reaper {
   /// Also makes the agent the parent of its descendants' orphans.
   explicit reaper(boost::asio::io_context& loop);
 
+  /// From here to `release` the ends of children that nobody watches yet are kept, so that none is
+  /// missed while a start is under way. Calls may nest.
+  void hold() { ++holds_; }
+  void release();
+
   /// Calls `ended` once, from the loop, when the child has been waited for. To be called before the
-  /// loop runs again after the child was started, so that its end cannot be missed.
+  /// loop runs again after the child was started, or between `hold` and `release`.
   void watch(pid_t pid, std::function<void(process_end)> ended);
   /// The same for a helper, which is let go on when somebody stops it (`resume_or_kill`).
   void watch_helper(pid_t pid, std::function<void(process_end)> ended);
   /// The caller is not interested any more; the child is collected all the same.
   void unwatch(pid_t pid) { watched_.erase(pid); }
   [[nodiscard]] bool watches(pid_t pid) const { return watched_.count(pid) != 0; }
+  /// Whether a child that nobody watches yet has been waited for, so that its pid may be another's.
+  [[nodiscard]] bool has_collected(pid_t pid) const { return unclaimed_.count(pid) != 0; }
 
   /// Collects what has ended.
   void collect();
@@ -47,9 +54,13 @@ class reaper {
   };
 
   void wait_for_signal();
+  void add(pid_t pid, watched how);
 
   boost::asio::signal_set signals_;
   std::unordered_map<pid_t, watched> watched_;
+  int holds_ = 0;
+  /// Ends since the first `hold`, of the youngest process with that pid.
+  std::unordered_map<pid_t, process_end> unclaimed_;
 };
 
 }  // namespace hf::agent

@@ -1,3 +1,4 @@
+#include "detail/run_blocking.hpp"
 #include "exec/service.hpp"
 #include "exec/streaming.hpp"
 
@@ -8,12 +9,29 @@
 
 #include <algorithm>
 #include <charconv>
+#include <chrono>
 #include <cstdint>
 #include <limits>
 #include <utility>
 
 namespace hf::agent {
 namespace {
+
+// How long a question after an operation waits for its start.
+constexpr std::chrono::seconds longest_start_wait(5);
+// From this size on a request is parsed where it holds nobody up.
+constexpr std::size_t large_request = 64 * 1024;
+
+sha256_digest run_digest(std::vector<std::string> const& path, std::string_view body) {
+  sha256 digest;
+  for (auto const& segment : path) {
+    digest.update(segment);
+    digest.update("/");
+  }
+  digest.update("\n");
+  digest.update(body);
+  return digest.finish();
+}
 
 template <class Parse>
 auto parse_body(Parse&& parse, std::string_view body) {
@@ -93,33 +111,47 @@ json started_to_json(run const& what, bool with_command) {
 
 }  // namespace
 
+asio::awaitable<exec_service::incoming> exec_service::read_request(exchange& ex) {
+  std::string const body = co_await ex.read_all(wire::max_json_body);
+  auto read = [&body, &path = ex.head().path] {
+    incoming what;
+    what.request = parse_body(wire::parse_exec_request<>, body);
+    if (!what.request.op.empty())
+      what.digest = run_digest(path, body);
+    return what;
+  };
+  if (body.size() < large_request)
+    co_return read();
+  co_return co_await run_blocking(core_->parser, std::move(read));
+}
+
 asio::awaitable<void> exec_service::exec(exchange& ex) {
-  std::string body = co_await ex.read_all(wire::max_json_body);
-  auto request = parse_body(wire::parse_exec_request<>, body);
-  bool const background = request.background;
+  incoming what = co_await read_request(ex);
+  bool const background = what.request.background;
   stream_options options;
   options.start = true;
-  options.numbered = request.v >= 2;
-  auto const started = obtain(ex, body, std::move(request), !background);
-  body = std::string();
+  options.numbered = what.request.v >= 2;
   if (background) {
+    auto const started = co_await obtain(ex, std::move(what), false);
     json const answer = started_to_json(*started, false);
     co_await ex.respond(200, answer);
     co_return;
   }
-  if (started->first_seq() > 1)
-    throw output_gone(*started);
-  {
-    attachment place(started, 0);
-    co_await stream_events(ex, *core_, place, options);
+  std::optional<attachment> place;
+  auto const started = co_await obtain(ex, std::move(what), true, &place);
+  if (!place) {
+    if (started->first_seq() > 1)
+      throw output_gone(*started);
+    place.emplace(started, 0);
   }
+  co_await stream_events(ex, *core_, *place, options);
+  place.reset();
   table_.delivered(*started);
 }
 
 asio::awaitable<void> exec_service::start_process(exchange& ex) {
-  std::string const body = co_await ex.read_all(wire::max_json_body);
-  auto request = parse_body(wire::parse_exec_request<>, body);
-  auto const started = obtain(ex, body, std::move(request), false);
+  incoming what = co_await read_request(ex);
+  auto const started = co_await obtain(ex, std::move(what), false);
   json const answer = started_to_json(*started, true);
   co_await ex.respond(200, answer);
 }
@@ -222,6 +254,12 @@ asio::awaitable<void> exec_service::operation(exchange& ex, std::string op) {
   if (!wire::is_operation_id(op))
     throw http_error{400, "invalid_argument", "an operation id has 32 hexadecimal digits"};
   refuse_if_meant_for_another(ex);
+  // Whether it has started is not known before that is settled.
+  auto const until = run::clock::now() + longest_start_wait;
+  for (auto one = starting_by_op(op); one && one->starting() && run::clock::now() < until;)
+    co_await one->changed().wait(ex.executor(), until - run::clock::now());
+  if (starting_by_op(op))
+    throw http_error{503, "resource_exhausted", "the operation is still being started"};
   auto const found = table_.by_op(op);
   if (!found) {
     json extra = json::object();

@@ -35,10 +35,10 @@ struct pipe_ends {
 pipe_ends make_pipe(std::string const& program) {
   int ends[2];
   if (::pipe2(ends, O_CLOEXEC) != 0)
-    throw start_error(program, "fork", errno);
+    throw start_error(program, {"fork", errno});
   pipe_ends pipe{lift(ends[0]), lift(ends[1])};
   if (!pipe.read || !pipe.write)
-    throw start_error(program, "fork", EMFILE);
+    throw start_error(program, {"fork", EMFILE});
   return pipe;
 }
 
@@ -62,17 +62,27 @@ void shorten(wire::exec_request& request) {
     }
 }
 
-unique_fd open_null(std::string const& program) {
-  unique_fd null = lift(::open("/dev/null", O_RDONLY | O_CLOEXEC));
-  if (null)
-    return null;
-  if (errno == EMFILE || errno == ENFILE || errno == ENOMEM)
-    throw start_error(program, "fork", errno);
-  // A bare root file system has none: an empty pipe reads the same.
-  return std::move(make_pipe(program).read);
+// Opened once, while nobody could have put anything in its place.
+int null_input() {
+  static int const fd = lift(::open("/dev/null", O_RDONLY | O_CLOEXEC)).release();
+  return fd;
 }
 
 }  // namespace
+
+// What a start needs until it is settled: the agent's ends of the pipes.
+struct run::start_state {
+  std::shared_ptr<process_start> process;
+  unique_fd out;
+  unique_fd err;
+  unique_fd in;
+  std::string program;
+  std::function<void(run&)> settled;
+};
+
+void open_null_input() {
+  static_cast<void>(null_input());
+}
 
 run::run(exec_core& core, run_account account, wire::exec_request request, bool foreground)
     : core_(core),
@@ -93,25 +103,37 @@ run::run(exec_core& core, run_account account, wire::exec_request request, bool 
         (std::max)(*request_.max_output / 4, std::uint64_t{512}), std::uint64_t{262160})));
 }
 
-void run::start(command_base const& base, std::string id) {
-  id_ = std::move(id);
-  marker_ = core_.shared.instance.substr(0, 16) + "-" + std::to_string(core_.next_serial++);
-  auto command = make_plan(request_, base, marker_);
-  auto& plan = command.plan;
-  std::string const& program = plan.argv.front();
+run::~run() = default;
 
-  pipe_ends out = make_pipe(program);
+void run::start(command_base const& base, std::optional<identity> const& user,
+                std::function<void(run&)> settled) {
+  marker_ = core_.shared.instance.substr(0, 16) + "-" + std::to_string(core_.next_serial++);
+  auto command = make_plan(request_, base, marker_, user);
+  auto& plan = command.plan;
+  auto state = std::make_unique<start_state>();
+  state->program = plan.argv.front();
+  state->settled = std::move(settled);
+
+  pipe_ends out = make_pipe(state->program);
   pipe_ends err;
   if (!request_.merge_stderr)
-    err = make_pipe(program);
+    err = make_pipe(state->program);
   pipe_ends in;
-  if (request_.input || request_.input_stream)
-    in = make_pipe(program);
-  else
-    in.read = open_null(program);
-  plan.in = in.read.get();
+  // A bare root file system has no /dev/null: an empty pipe reads the same.
+  if (request_.input || request_.input_stream || null_input() < 0)
+    in = make_pipe(state->program);
+  plan.in = in.read ? in.read.get() : null_input();
   plan.out = out.write.get();
   plan.err = request_.merge_stderr ? out.write.get() : err.write.get();
+  // /dev/stdout and its like are opened anew, by the command's user.
+  if (plan.user)
+    for (int const fd : {in.read.get(), out.write.get(), err.write.get()})
+      if (fd >= 0)
+        static_cast<void>(::fchown(fd, plan.user->uid, plan.user->gid));
+  state->out = std::move(out.read);
+  state->err = std::move(err.read);
+  if (request_.input || request_.input_stream)
+    state->in = std::move(in.write);
 
   started_ticks_ = ticks_now();
   started_ = clock::now();
@@ -120,26 +142,14 @@ void run::start(command_base const& base, std::string id) {
                        .count();
   bool const attributed =
       request_.timeout || !op_.empty() || !foreground_ || base.always_attributed;
-  auto started = spawn(plan, attributed);
-  if (auto const* failure = std::get_if<spawn_failure>(&started))
-    throw start_error(program, failure->stage, failure->error);
-
+  state->process = std::make_shared<process_start>(core_.shared.loop, core_.children,
+                                                   std::move(plan), attributed);
+  auto const failure = state->process->begin(
+      [self = shared_from_this()](auto how) { self->start_has_ended(std::move(how)); });
+  if (failure)
+    throw start_error(state->program, *failure);
+  start_ = std::move(state);
   active_.emplace(account_.activity->hold());
-  // The pipes first: the command may have ended already, and its output comes before its end.
-  auto& process = std::get<spawned>(started);
-  pid_ = process.pid;
-  out.write.reset();
-  err.write.reset();
-  open_output(0, std::move(out.read));
-  if (err.read)
-    open_output(1, std::move(err.read));
-  watch_process(std::move(process));
-  if (in.write) {
-    in.read.reset();
-    input_ = std::make_shared<stdin_pipe>(core_.shared.loop, std::move(in.write));
-    if (request_.input)
-      input_->send_all(std::move(*request_.input));
-  }
   if (request_.timeout) {
     timeout_.expires_after(std::chrono::duration_cast<clock::duration>(
         std::chrono::duration<double>(*request_.timeout)));
@@ -151,11 +161,51 @@ void run::start(command_base const& base, std::string id) {
       me->kill();
     });
   }
+}
+
+void run::start_has_ended(process_start::outcome how) {
+  // Given up before; what was killed is no longer in the way of anybody.
+  if (!start_)
+    return;
+  auto const state = std::exchange(start_, nullptr);
+  if (auto const* failure = std::get_if<spawn_failure>(&how)) {
+    start_failure_ = start_error(state->program, *failure);
+  } else {
+    // The pipes first: the command may have ended already, and its output comes before its end.
+    auto& process = std::get<spawned>(how);
+    pid_ = process.pid;
+    open_output(0, std::move(state->out));
+    if (state->err)
+      open_output(1, std::move(state->err));
+    watch_process(std::move(process));
+    if (state->in) {
+      input_ = std::make_shared<stdin_pipe>(core_.shared.loop, std::move(state->in));
+      if (request_.input)
+        input_->send_all(std::move(*request_.input));
+    }
+  }
+  settle(*state);
+}
+
+void run::give_up_start(int error) {
+  auto const state = std::exchange(start_, nullptr);
+  state->process->kill();
+  start_failure_ = start_error(state->program, {"exec", error});
+  settle(*state);
+}
+
+void run::settle(start_state& state) {
   // What is large and was only needed for the start.
   request_.env.clear();
   request_.input.reset();
   if (foreground_)
     shorten(request_);
+  if (start_failure_) {
+    timeout_.cancel();
+    active_.reset();
+  }
+  std::exchange(state.settled, nullptr)(*this);
+  changed_.notify();
 }
 
 void run::open_output(std::size_t index, unique_fd end) {

@@ -4,6 +4,7 @@
 #include "exec/command_plan.hpp"
 #include "exec/core.hpp"
 #include "exec/output_log.hpp"
+#include "exec/process_start.hpp"
 #include "exec/stdin_pipe.hpp"
 #include "exec/sweep.hpp"
 #include "exec/wake_list.hpp"
@@ -36,10 +37,20 @@ class run : public std::enable_shared_from_this<run> {
   run(exec_core& core, run_account account, wire::exec_request request, bool foreground);
   run(run const&) = delete;
   run& operator=(run const&) = delete;
+  ~run();
 
-  /// Starts the command; throws `http_error` when it cannot be started. `id` empty: it is not
-  /// reachable by id.
-  void start(command_base const& base, std::string id);
+  /// Begins to start the command; throws `http_error` when that fails at once. When it has started,
+  /// or has not, `settled` is called once, from the loop. `user` is who the request's `user` means.
+  void start(command_base const& base, std::optional<identity> const& user,
+             std::function<void(run&)> settled);
+  /// Its program has not been executed yet.
+  [[nodiscard]] bool starting() const noexcept { return start_ != nullptr; }
+  /// Why it has not started.
+  [[nodiscard]] std::optional<http_error> const& start_failure() const noexcept {
+    return start_failure_;
+  }
+  /// It is reachable by this id; without one, by nobody but its caller.
+  void name(std::string id) { id_ = std::move(id); }
 
   [[nodiscard]] std::string const& id() const noexcept { return id_; }
   [[nodiscard]] pid_t pid() const noexcept { return pid_; }
@@ -76,7 +87,7 @@ class run : public std::enable_shared_from_this<run> {
   void exit_delivered() noexcept { exit_delivered_ = true; }
   [[nodiscard]] bool is_exit_delivered() const noexcept { return exit_delivered_; }
 
-  /// Kills the command with all its descendants.
+  /// Kills the command with all its descendants; one that is starting does not start.
   void kill();
   [[nodiscard]] bool killing() const noexcept { return sweeping_; }
   /// What the last `kill` left: processes alive, and such that may belong to the run.
@@ -102,7 +113,12 @@ class run : public std::enable_shared_from_this<run> {
     int fd = -1;
   };
 
+  struct start_state;
+
   // run.cpp
+  void start_has_ended(process_start::outcome how);
+  void give_up_start(int error);
+  void settle(start_state& state);
   void open_output(std::size_t index, unique_fd end);
   void watch_process(spawned&& process);
   void leader_has_ended(process_end how);
@@ -165,7 +181,12 @@ class run : public std::enable_shared_from_this<run> {
   std::size_t survivors_ = 0;
   std::size_t unattributed_ = 0;
   std::function<void(run&)> on_ended_;
+  std::unique_ptr<start_state> start_;
+  std::optional<http_error> start_failure_;
 };
+
+/// To be called before any command runs: one could replace /dev/null.
+void open_null_input();
 
 }  // namespace hf::agent
 

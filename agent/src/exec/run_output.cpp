@@ -145,7 +145,7 @@ boost::asio::awaitable<void> run::spill(std::shared_ptr<output_log::disk_job> jo
   ++spills_under_way_;
   // Named, because g++ 12 destroys captures of a temporary in a co_await expression twice.
   auto work = [job] { job->run(); };
-  co_await run_blocking(core_.shared.blocking, std::move(work));
+  co_await run_blocking(core_.disk, std::move(work));
   --spills_under_way_;
   log_.spilled(std::move(*job));
   room_.notify();

@@ -58,6 +58,12 @@ sweep_target run::target() const {
 }
 
 void run::kill() {
+  if (start_) {
+    give_up_start(timed_out_ ? ETIMEDOUT : ECANCELED);
+    return;
+  }
+  if (start_failure_)
+    return;
   if (sweeping_) {
     sweep_again_ = true;
     return;

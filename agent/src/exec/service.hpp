@@ -6,13 +6,15 @@
 #include "exec/core.hpp"
 #include "exec/run.hpp"
 #include "exec/run_table.hpp"
+#include "exec/streaming.hpp"
 #include "http/exchange.hpp"
 #include "http/router.hpp"
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
-#include <string_view>
+#include <unordered_map>
 
 namespace hf::agent {
 
@@ -25,13 +27,14 @@ class exec_service {
   exec_service(exec_core& core, run_account account, command_base base);
   exec_service(exec_service const&) = delete;
   exec_service& operator=(exec_service const&) = delete;
+  ~exec_service();
 
   /// Names of what this part adds to the common protocol: true, or the reason why not.
   [[nodiscard]] json features() const;
   /// Ends every command: TERM, two seconds later KILL. Nothing is started any more.
   asio::awaitable<void> shutdown();
   /// Starts nothing any more: 400 says that the sandbox is gone.
-  void close() noexcept { closed_ = true; }
+  void close();
 
   [[nodiscard]] exec_core& core() noexcept { return *core_; }
 
@@ -47,9 +50,22 @@ class exec_service {
   asio::awaitable<void> operation(exchange& ex, std::string op);
 
  private:
-  /// Starts a run, or finds the one that the same request with the same operation id has started.
-  std::shared_ptr<run> obtain(exchange& ex, std::string_view body, wire::exec_request request,
-                              bool foreground);
+  /// A request for a command, and the digest that tells it from others.
+  struct incoming {
+    wire::exec_request request = {};
+    sha256_digest digest = {};
+  };
+  asio::awaitable<incoming> read_request(exchange& ex);
+  /// Starts a run, or finds the one that the same request with the same operation id has started;
+  /// returns when its program has been executed. `place` is where a caller stands who wants the
+  /// output; without one the run goes on when the caller does not wait for the start.
+  asio::awaitable<std::shared_ptr<run>> obtain(exchange& ex, incoming what, bool foreground,
+                                               std::optional<attachment>* place = nullptr);
+  std::shared_ptr<run> begin(incoming what, std::optional<identity> const& user, bool foreground);
+  void settled(run& one);
+  /// What is being started does not start.
+  void give_up_starts();
+  [[nodiscard]] std::shared_ptr<run> starting_by_op(std::string const& op) const;
   /// 409 for a request that names another agent: the ids are given anew at every start.
   void refuse_if_meant_for_another(exchange const& ex) const;
   std::shared_ptr<run> require(exchange const& ex, std::string const& id) const;
@@ -60,6 +76,9 @@ class exec_service {
   command_base base_;
   op_registry ops_;
   run_table table_;
+  /// Runs whose program has not been executed yet.
+  std::unordered_map<run*, std::shared_ptr<run>> starting_;
+  std::unordered_map<std::string, run*> starting_ops_;
   bool stopping_ = false;
   bool closed_ = false;
 };

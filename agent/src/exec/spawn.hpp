@@ -20,6 +20,8 @@ struct identity {
   uid_t uid = 0;
   gid_t gid = 0;
   std::vector<gid_t> groups = {};
+  /// The home directory; "/" for who is not in /etc/passwd.
+  std::string home = "/";
 };
 
 /// All that a new process needs; nothing is looked up after the fork.
@@ -53,11 +55,26 @@ struct spawn_plan {
   bool drop_capabilities = false;
 };
 
+/// What is known of a program that the kernel did not execute, beside the error.
+enum class program_fault : std::int32_t {
+  none,
+  /// It is there: the program named in its first line, or its dynamic loader, is not.
+  interpreter_missing,
+  directory,
+  /// No execute permission is set for anybody.
+  not_executable,
+  /// A file without content.
+  empty,
+  /// Neither a script nor a program for this machine.
+  foreign,
+};
+
 /// Why nothing was started.
 struct spawn_failure {
   /// chdir, exec, limits, user, landlock, fork.
   std::string_view stage;
   int error = 0;
+  program_fault fault = program_fault::none;
 
   /// The machine lacks processes, descriptors or memory; the command is not to blame.
   [[nodiscard]] bool exhausted() const noexcept;
@@ -70,15 +87,6 @@ struct spawned {
   pid_t helper = -1;
   unique_fd reports = {};
 };
-
-/// Starts a process as vfork does: the agent's memory is not copied, and the call returns when the
-/// program has been executed, or with the step that failed. Blocks for about as long as execve;
-/// who stops the new process before that delays it by some 100 ms at most.
-///
-/// The new process is the agent's child, to be waited for by the reaper. With `attributed` it is
-/// the child of a helper process, which collects all descendants, reports the process's end and its
-/// own (when no descendant is left), and whose end the reaper sees.
-[[nodiscard]] std::variant<spawned, spawn_failure> spawn(spawn_plan const& plan, bool attributed);
 
 /// What a helper writes to its pipe, whole.
 struct helper_record {
@@ -97,7 +105,7 @@ inline constexpr int tolerated_stops = 20;
 void resume_or_kill(pid_t child, int& stops);
 
 /// To be called when a process has been waited for: if it was a helper, its stack is free again.
-void recycle_helper(pid_t helper);
+void recycle_stack(pid_t process);
 
 /// The program of the plan as it is found in the PATH of its environment: what to try, in order.
 [[nodiscard]] std::vector<std::string> program_candidates(std::string const& program,

@@ -11,14 +11,13 @@
 namespace hf::agent {
 namespace {
 
-// Generous: sanitizers make frames large, and untouched pages cost nothing.
-constexpr std::size_t child_stack_size = 256 * 1024;
-constexpr std::size_t helper_stack_size = 64 * 1024;
-constexpr std::size_t kept_helper_stacks = 64;
+// Generous: a helper and the command that it starts run on it, and untouched pages cost nothing.
+constexpr std::size_t stack_size = 256 * 1024;
+constexpr std::size_t kept_stacks = 64;
 
 struct lent_stacks {
-  std::unordered_map<pid_t, helper_stack> in_use;
-  std::vector<helper_stack> free;
+  std::unordered_map<pid_t, process_stack> in_use;
+  std::vector<process_stack> free;
 };
 
 // Processes may still run on these when the agent's destructors do: never freed.
@@ -29,7 +28,7 @@ lent_stacks& stacks() {
 
 }  // namespace
 
-helper_stack::helper_stack(std::size_t size) : size_(size) {
+process_stack::process_stack(std::size_t size) : size_(size) {
   void* const base = ::mmap(nullptr, size, PROT_READ | PROT_WRITE,
                             MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK | MAP_NORESERVE, -1, 0);
   if (base == MAP_FAILED)
@@ -39,37 +38,36 @@ helper_stack::helper_stack(std::size_t size) : size_(size) {
   base_ = base;
 }
 
-helper_stack::~helper_stack() {
+process_stack::~process_stack() {
   if (base_ != nullptr)
     ::munmap(base_, size_);
 }
 
-helper_stack& child_stack() {
-  static auto* const stack = new helper_stack(child_stack_size);
-  return *stack;
-}
-
-helper_stack take_helper_stack() {
+process_stack take_stack() {
   auto& free = stacks().free;
   if (free.empty())
-    return helper_stack(helper_stack_size);
-  helper_stack stack = std::move(free.back());
+    return process_stack(stack_size);
+  process_stack stack = std::move(free.back());
   free.pop_back();
   return stack;
 }
 
-void lend_helper_stack(pid_t helper, helper_stack stack) {
-  stacks().in_use.insert_or_assign(helper, std::move(stack));
+void give_back_stack(process_stack stack) {
+  if (stack && stacks().free.size() < kept_stacks)
+    stacks().free.push_back(std::move(stack));
 }
 
-void recycle_helper(pid_t helper) {
-  auto& all = stacks();
-  auto const it = all.in_use.find(helper);
-  if (it == all.in_use.end())
+void lend_stack(pid_t process, process_stack stack) {
+  stacks().in_use.insert_or_assign(process, std::move(stack));
+}
+
+void recycle_stack(pid_t process) {
+  auto& in_use = stacks().in_use;
+  auto const it = in_use.find(process);
+  if (it == in_use.end())
     return;
-  if (all.free.size() < kept_helper_stacks)
-    all.free.push_back(std::move(it->second));
-  all.in_use.erase(it);
+  give_back_stack(std::move(it->second));
+  in_use.erase(it);
 }
 
 }  // namespace hf::agent

@@ -9,18 +9,18 @@
 namespace hf::agent {
 
 /// Memory for the stack of a process that shares ours, with a guard page below.
-class helper_stack {
+class process_stack {
  public:
-  helper_stack() = default;
-  explicit helper_stack(std::size_t size);
-  helper_stack(helper_stack&& other) noexcept
+  process_stack() = default;
+  explicit process_stack(std::size_t size);
+  process_stack(process_stack&& other) noexcept
       : base_(std::exchange(other.base_, nullptr)), size_(other.size_) {}
-  helper_stack& operator=(helper_stack&& other) noexcept {
+  process_stack& operator=(process_stack&& other) noexcept {
     std::swap(base_, other.base_);
     std::swap(size_, other.size_);
     return *this;
   }
-  ~helper_stack();
+  ~process_stack();
 
   [[nodiscard]] explicit operator bool() const noexcept { return base_ != nullptr; }
   [[nodiscard]] void* top() const noexcept { return static_cast<char*>(base_) + size_; }
@@ -30,13 +30,13 @@ class helper_stack {
   std::size_t size_ = 0;
 };
 
-/// The stack on which a child runs until its execve; one at a time does.
-[[nodiscard]] helper_stack& child_stack();
-
-/// A stack for a helper; false when there is no memory.
-[[nodiscard]] helper_stack take_helper_stack();
-/// Keeps the stack until `recycle_helper` (spawn.hpp) is called for that process.
-void lend_helper_stack(pid_t helper, helper_stack stack);
+/// A stack for a new process; false when there is no memory.
+[[nodiscard]] process_stack take_stack();
+/// The process has executed its program, or has ended.
+void give_back_stack(process_stack stack);
+/// Keeps the stack of a process that never executes another program until `recycle_stack`
+/// (spawn.hpp) is called for it.
+void lend_stack(pid_t process, process_stack stack);
 
 }  // namespace hf::agent
 

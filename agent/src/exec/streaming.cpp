@@ -96,7 +96,7 @@ asio::awaitable<void> read_back(exec_core& core, attachment& place) {
     give_up();
   auto const shared_job = std::make_shared<output_log::disk_job>(std::move(job));
   auto work = [shared_job] { shared_job->run(); };
-  co_await run_blocking(core.shared.blocking, std::move(work));
+  co_await run_blocking(core.disk, std::move(work));
   if (!log.loaded(place.reader(), std::move(*shared_job)))
     give_up();
 }

@@ -14,7 +14,8 @@ namespace hf::agent {
 namespace {
 
 std::string read_file(char const* path) {
-  unique_fd const file(::open(path, O_RDONLY | O_CLOEXEC));
+  // What lies there instead of a file must not hold anybody up.
+  unique_fd const file(::open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
   std::string text;
   char buffer[4096];
   while (file) {
@@ -42,7 +43,7 @@ template <class OnLine>
 void for_each_line(std::string_view text, OnLine&& on_line) {
   while (!text.empty()) {
     auto const end = text.find('\n');
-    std::array<std::string_view, 4> fields;
+    std::array<std::string_view, 6> fields;
     std::string_view line = text.substr(0, end);
     for (auto& field : fields) {
       auto const colon = line.find(':');
@@ -85,6 +86,10 @@ std::optional<identity> find_user(std::string_view text, std::string_view passwd
         return std::nullopt;
       found->gid = *gid;
       found->groups = {*gid};
+      for_each_line(passwd, [&](auto const& fields) {
+        if (number(fields[2]) == found->uid && !fields[5].empty() && found->home == "/")
+          found->home = std::string(fields[5]);
+      });
       return found;
     }
   }
@@ -97,6 +102,8 @@ std::optional<identity> find_user(std::string_view text, std::string_view passwd
     found.emplace();
     found->uid = *uid;
     found->gid = *gid;
+    if (!fields[5].empty())
+      found->home = std::string(fields[5]);
   });
   if (!found)
     return std::nullopt;

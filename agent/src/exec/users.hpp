@@ -11,6 +11,7 @@ namespace hf::agent {
 
 /// Whom a request's `user` means: a name of /etc/passwd with its groups, "uid", or "uid:gid".
 /// Nothing: there is no such user. The files are read here, because a static binary has no NSS.
+/// Blocks for as long as they take to read.
 [[nodiscard]] std::optional<identity> find_user(std::string_view text);
 
 /// The same with the contents of /etc/passwd and /etc/group given.
