@@ -2849,6 +2849,12 @@ template <class = void>
       return false;
   }
 }
+inline std::chrono::milliseconds patience_with(error const& why,
+                                               std::chrono::milliseconds budget) noexcept {
+  bool const exhausted = why.kind() == errc::resource_exhausted && why.hop() == hop::agent &&
+                         why.details().system_error != 0;
+  return exhausted ? (std::min)(budget, std::chrono::milliseconds(1000)) : budget;
+}
 template <class = void>
 class basic_resend_guard {
  public:
@@ -3485,7 +3491,7 @@ class run_driver {
       }
       if (!std::exchange(broken, true))
         broken_since = clock::now();
-      if (clock::now() - broken_since >= state_.options().reconnect_budget)
+      if (clock::now() - broken_since >= patience_with(why, state_.options().reconnect_budget))
         give_up(why);
       if (machine_ended_ && clock::now() >= next_machine_check) {
         if (machine_ended_())
@@ -3914,7 +3920,7 @@ http::response send_spawn(agent_client<Transport>& agent, http::request rq, run_
   resend_guard guard(agent.instance());
   retry_pauses pauses(std::chrono::milliseconds(50), std::chrono::milliseconds(2000),
                       options.deadline, options.stop);
-  std::optional<clock::time_point> give_up_at;
+  std::optional<clock::time_point> failing_since;
   for (;;) {
     guard.address(rq);
     try {
@@ -3935,11 +3941,11 @@ http::response send_spawn(agent_client<Transport>& agent, http::request rq, run_
         give_up(failure.kind());
       if (!guard.allows())
         give_up(errc::outcome_unknown);
-      if (!give_up_at && !guard.may_have_arrived() && agent.is_end_of_machine(failure))
+      if (!failing_since && !guard.may_have_arrived() && agent.is_end_of_machine(failure))
         throw sandbox_ended_error(failure.details());
-      if (!give_up_at)
-        give_up_at = clock::now() + options.reconnect_budget;
-      if (clock::now() >= *give_up_at)
+      if (!failing_since)
+        failing_since = clock::now();
+      if (clock::now() - *failing_since >= patience_with(failure, options.reconnect_budget))
         give_up(errc::connection_lost);
       if (!pauses.wait(failure))
         give_up(errc::request_timed_out);
@@ -8977,19 +8983,29 @@ inline constexpr std::string_view agent_file_name = "hf-sandbox-agent";
 template <class Path = std::filesystem::path>
 [[nodiscard]] Path locate_agent(std::filesystem::path const& given = {}) {
   namespace fs = std::filesystem;
-  auto const usable = [](fs::path const& path) {
+  auto const fault_of = [](fs::path const& path) -> char const* {
     std::error_code ec;
     auto const status = fs::status(path, ec);
     auto const executable = fs::perms::owner_exec | fs::perms::group_exec | fs::perms::others_exec;
-    return !ec && fs::is_regular_file(status) &&
-           (status.permissions() & executable) != fs::perms::none;
+    if (status.type() == fs::file_type::not_found)
+      return "there is no such file";
+    if (ec)
+      return "it cannot be looked at";
+    if (fs::is_directory(status))
+      return "it is a directory; name the file in it";
+    if (!fs::is_regular_file(status))
+      return "it is not a regular file";
+    if ((status.permissions() & executable) == fs::perms::none)
+      return "it is not executable (chmod +x)";
+    return nullptr;
   };
+  auto const usable = [&](fs::path const& path) { return fault_of(path) == nullptr; };
   auto const only = [&](fs::path const& path, char const* from) {
-    if (usable(path))
+    char const* const fault = fault_of(path);
+    if (fault == nullptr)
       return fs::absolute(path);
     throw error(errc::agent_not_found, "the agent's binary is not at " + path.string() +
-                                           ", the path that " + from +
-                                           " names (no such executable file)");
+                                           ", the path that " + from + " names: " + fault);
   };
   if (!given.empty())
     return only(given, "the launcher's option 'agent'");

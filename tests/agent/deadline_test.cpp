@@ -1,9 +1,11 @@
 #include "support/agent_process.hpp"
 
 #include <catch2/catch_test_macros.hpp>
+#include <poll.h>
 #include <sys/stat.h>
 
 #include <atomic>
+#include <cerrno>
 #include <chrono>
 #include <fstream>
 #include <string>
@@ -185,6 +187,24 @@ TEST_CASE("out of descriptors the agent refuses, does not spin, and recovers", "
     std::this_thread::sleep_for(std::chrono::seconds(1));
     // A busy loop would take about a hundred ticks a second.
     CHECK(cpu_ticks() - before < 50);
+    // Who is refused is told so, whenever he asks; who is connected, too, and at once.
+    int told = 0;
+    for (auto& one : open) {
+      pollfd answer{one.fd(), POLLIN, 0};
+      if (::poll(&answer, 1, 0) != 1)
+        continue;
+      auto const refusal = one.read_answer();
+      CHECK(refusal.status == 503);
+      CHECK(refusal.json()["code"] == "resource_exhausted");
+      CHECK(refusal.json()["errno"] == EMFILE);
+      ++told;
+    }
+    CHECK(told >= 8);
+    open.front().send_request("POST", "/v1/exec", agent.token(), R"({"cmd":["true"]})");
+    auto const exhausted = open.front().read_answer();
+    CHECK(exhausted.status == 503);
+    CHECK(exhausted.json()["code"] == "resource_exhausted");
+    CHECK(exhausted.json()["errno"] == EMFILE);
     open.front().send_request("GET", "/v1/info", agent.token());
     CHECK(open.front().read_answer().status == 200);
   }

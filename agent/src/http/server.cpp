@@ -6,14 +6,15 @@
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
 #include <boost/asio/use_awaitable.hpp>
-#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <memory>
+#include <string>
 #include <string_view>
 #include <tuple>
 #include <utility>
@@ -21,16 +22,31 @@
 namespace hf::agent {
 namespace {
 
-constexpr std::string_view overload_answer =
-    "HTTP/1.1 503 Service Unavailable\r\n"
-    "Content-Type: application/json\r\n"
-    "Connection: close\r\n"
-    "Content-Length: 60\r\n"
-    "\r\n"
-    R"({"code":"resource_exhausted","error":"too many connections"})";
+// Descriptors that are given up one by one when there are no others.
+constexpr std::size_t reserved_descriptors = 8;
+constexpr std::size_t most_lingering = 32;
 
-unique_fd open_reserve() {
-  return unique_fd(::open("/dev/null", O_RDONLY | O_CLOEXEC));
+std::string overload_answer(std::string_view body) {
+  std::string text =
+      "HTTP/1.1 503 Service Unavailable\r\n"
+      "Content-Type: application/json\r\n"
+      "Connection: close\r\n"
+      "Content-Length: ";
+  text.append(std::to_string(body.size())).append("\r\n\r\n").append(body);
+  return text;
+}
+
+std::string const& too_many_connections() {
+  static std::string const text =
+      overload_answer(R"({"code":"resource_exhausted","error":"too many connections"})");
+  return text;
+}
+
+std::string const& out_of_descriptors() {
+  static std::string const text =
+      overload_answer(R"({"code":"resource_exhausted","errno":)" + std::to_string(EMFILE) +
+                      R"(,"error":"out of file descriptors"})");
+  return text;
 }
 
 }  // namespace
@@ -41,9 +57,18 @@ server::server(context& shared, router const& routes, server_options options, un
       options_(std::move(options)),
       timers_(shared.loop),
       listener_(shared.loop, listener.get()),
-      pause_(shared.loop),
-      reserve_(open_reserve()) {
+      pause_(shared.loop) {
   std::ignore = listener.release();
+  fill_reserve();
+}
+
+void server::fill_reserve() {
+  while (reserve_.size() < reserved_descriptors) {
+    unique_fd one(::eventfd(0, EFD_CLOEXEC));
+    if (!one)
+      return;
+    reserve_.push_back(std::move(one));
+  }
 }
 
 void server::start() {
@@ -76,18 +101,21 @@ asio::awaitable<void> server::accept_loop() {
         continue;
       if (errno == EAGAIN || errno == EWOULDBLOCK)
         break;
-      if (errno == EMFILE || errno == ENFILE) {
-        reserve_.reset();
+      if ((errno == EMFILE || errno == ENFILE) && !reserve_.empty()) {
+        reserve_.pop_back();
         socket.reset(
             ::accept4(listener_.native_handle(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
-        if (socket)
-          refuse(std::move(socket), false);
-        reserve_ = open_reserve();
-        log_.line("out of file descriptors; a connection was refused");
+        if (socket) {
+          // While the answer is being read, the connection has the place of the reserve.
+          refuse(std::move(socket), out_of_descriptors());
+          log_.line("out of file descriptors; a connection was refused");
+          continue;
+        }
       }
       exhausted = true;
       break;
     }
+    fill_reserve();
     if (exhausted && !stopping_) {
       pause_.expires_after(std::chrono::milliseconds(50));
       co_await pause_.async_wait(asio::as_tuple(asio::use_awaitable));
@@ -104,7 +132,7 @@ void server::admit(unique_fd socket) {
   ::setsockopt(socket.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
   if (sessions_ >= options_.allowed.connections) {
     log_.line("too many connections; one was refused");
-    refuse(std::move(socket), true);
+    refuse(std::move(socket), too_many_connections());
     return;
   }
   try {
@@ -116,13 +144,12 @@ void server::admit(unique_fd socket) {
   }
 }
 
-void server::refuse(unique_fd socket, bool may_linger) {
-  std::ignore = ::send(socket.get(), overload_answer.data(), overload_answer.size(),
-                       MSG_NOSIGNAL | MSG_DONTWAIT);
+void server::refuse(unique_fd socket, std::string_view answer) {
+  std::ignore = ::send(socket.get(), answer.data(), answer.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
   ::shutdown(socket.get(), SHUT_WR);
   // Closed with unread bytes in it, the answer would be lost in a reset.
   std::ignore = ::recv(socket.get(), scratch_.data(), scratch_.size(), MSG_DONTWAIT);
-  if (!may_linger || lingering_ >= 32)
+  if (lingering_ >= most_lingering)
     return;
   try {
     asio::co_spawn(shared_.loop, linger(std::move(socket)), asio::detached);
@@ -145,6 +172,7 @@ asio::awaitable<void> server::linger(unique_fd socket) {
   } catch (std::exception const&) {
   }
   --lingering_;
+  fill_reserve();
 }
 
 }  // namespace hf::agent

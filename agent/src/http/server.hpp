@@ -16,6 +16,8 @@
 #include <cstddef>
 #include <functional>
 #include <string>
+#include <string_view>
+#include <vector>
 
 namespace hf::agent {
 
@@ -58,7 +60,8 @@ class server {
   friend class session;
   boost::asio::awaitable<void> accept_loop();
   void admit(unique_fd socket);
-  void refuse(unique_fd socket, bool may_linger);
+  void refuse(unique_fd socket, std::string_view answer);
+  void fill_reserve();
   boost::asio::awaitable<void> linger(unique_fd socket);
 
   context& shared_;
@@ -68,8 +71,8 @@ class server {
   error_log log_;
   boost::asio::posix::stream_descriptor listener_;
   boost::asio::steady_timer pause_;
-  // Given up for a moment when descriptors run out, so that a connection can be told so.
-  unique_fd reserve_;
+  // Given up when descriptors run out, so that connections can be told so.
+  std::vector<unique_fd> reserve_;
   std::size_t sessions_ = 0;
   std::size_t lingering_ = 0;
   bool stopping_ = false;

@@ -464,6 +464,26 @@ TEST_CASE_METHOD(fixture,
   CHECK(exec().exit_code == 3);
 }
 
+TEST_CASE_METHOD(fixture, "an agent without descriptors or processes is not asked for a minute") {
+  auto const refuse = [&](int times) {
+    plan.steps.clear();
+    plan.asked.clear();
+    for (int i = 0; i < times; ++i)
+      plan.steps.push_back(answer(
+          503, R"({"code":"resource_exhausted","error":"x","errno":24,"stage":"fork"})", "A"));
+  };
+  refuse(20);
+  CHECK(kind_of([&] { exec(); }) == errc::resource_exhausted);
+  CHECK(plan.asked.size() < 10);
+  refuse(20);
+  CHECK(kind_of([&] { hf::detail::spawn(agent, {"true"}, options); }) == errc::resource_exhausted);
+  CHECK(plan.asked.size() < 10);
+  // One that has some again a moment later is not given up.
+  refuse(2);
+  plan.steps.push_back(answer(200, common_start + common_exit, "A"));
+  CHECK(exec().exit_code == 3);
+}
+
 TEST_CASE_METHOD(fixture, "Retry-After is not waited for beyond the deadline") {
   options.deadline = std::chrono::steady_clock::now() + std::chrono::seconds(10);
   plan.steps = {answer(503, "{\"error\":\"busy\"}", "A", false, {{"Retry-After", "50"}})};

@@ -27,19 +27,30 @@ inline constexpr std::string_view agent_file_name = "hf-sandbox-agent";
 template <class Path = std::filesystem::path>
 [[nodiscard]] Path locate_agent(std::filesystem::path const& given = {}) {
   namespace fs = std::filesystem;
-  auto const usable = [](fs::path const& path) {
+  // Why the file at that path is not the agent; null: it may be.
+  auto const fault_of = [](fs::path const& path) -> char const* {
     std::error_code ec;
     auto const status = fs::status(path, ec);
     auto const executable = fs::perms::owner_exec | fs::perms::group_exec | fs::perms::others_exec;
-    return !ec && fs::is_regular_file(status) &&
-           (status.permissions() & executable) != fs::perms::none;
+    if (status.type() == fs::file_type::not_found)
+      return "there is no such file";
+    if (ec)
+      return "it cannot be looked at";
+    if (fs::is_directory(status))
+      return "it is a directory; name the file in it";
+    if (!fs::is_regular_file(status))
+      return "it is not a regular file";
+    if ((status.permissions() & executable) == fs::perms::none)
+      return "it is not executable (chmod +x)";
+    return nullptr;
   };
+  auto const usable = [&](fs::path const& path) { return fault_of(path) == nullptr; };
   auto const only = [&](fs::path const& path, char const* from) {
-    if (usable(path))
+    char const* const fault = fault_of(path);
+    if (fault == nullptr)
       return fs::absolute(path);
     throw error(errc::agent_not_found, "the agent's binary is not at " + path.string() +
-                                           ", the path that " + from +
-                                           " names (no such executable file)");
+                                           ", the path that " + from + " names: " + fault);
   };
   if (!given.empty())
     return only(given, "the launcher's option 'agent'");

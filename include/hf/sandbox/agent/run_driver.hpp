@@ -137,7 +137,7 @@ class run_driver {
       }
       if (!std::exchange(broken, true))
         broken_since = clock::now();
-      if (clock::now() - broken_since >= state_.options().reconnect_budget)
+      if (clock::now() - broken_since >= patience_with(why, state_.options().reconnect_budget))
         give_up(why);
       if (machine_ended_ && clock::now() >= next_machine_check) {
         if (machine_ended_())

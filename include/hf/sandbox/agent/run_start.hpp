@@ -10,6 +10,8 @@
 #include <hf/sandbox/wire/processes.hpp>
 #include <hf/sandbox/wire/routes.hpp>
 
+#include <algorithm>
+#include <chrono>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -38,6 +40,15 @@ template <class = void>
     default:
       return false;
   }
+}
+
+/// How long failures like this one are worth repeating, out of `budget`. An agent that says that
+/// the machine is out of descriptors, processes or memory has done nothing, and says so at once.
+inline std::chrono::milliseconds patience_with(error const& why,
+                                               std::chrono::milliseconds budget) noexcept {
+  bool const exhausted = why.kind() == errc::resource_exhausted && why.hop() == hop::agent &&
+                         why.details().system_error != 0;
+  return exhausted ? (std::min)(budget, std::chrono::milliseconds(1000)) : budget;
 }
 
 /// Decides whether a request with an operation id may be sent again after a failure: when it had no

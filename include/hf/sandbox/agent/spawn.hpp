@@ -37,7 +37,7 @@ http::response send_spawn(agent_client<Transport>& agent, http::request rq, run_
   resend_guard guard(agent.instance());
   retry_pauses pauses(std::chrono::milliseconds(50), std::chrono::milliseconds(2000),
                       options.deadline, options.stop);
-  std::optional<clock::time_point> give_up_at;
+  std::optional<clock::time_point> failing_since;
   for (;;) {
     guard.address(rq);
     try {
@@ -59,11 +59,11 @@ http::response send_spawn(agent_client<Transport>& agent, http::request rq, run_
         give_up(failure.kind());
       if (!guard.allows())
         give_up(errc::outcome_unknown);
-      if (!give_up_at && !guard.may_have_arrived() && agent.is_end_of_machine(failure))
+      if (!failing_since && !guard.may_have_arrived() && agent.is_end_of_machine(failure))
         throw sandbox_ended_error(failure.details());
-      if (!give_up_at)
-        give_up_at = clock::now() + options.reconnect_budget;
-      if (clock::now() >= *give_up_at)
+      if (!failing_since)
+        failing_since = clock::now();
+      if (clock::now() - *failing_since >= patience_with(failure, options.reconnect_budget))
         give_up(errc::connection_lost);
       if (!pauses.wait(failure))
         give_up(errc::request_timed_out);
