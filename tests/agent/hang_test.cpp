@@ -1,5 +1,7 @@
 // What a command, or a file system, can let the agent wait for must hold up nobody else.
 #include "detail/blocking_pool.hpp"
+#include "exec/marker_reader.hpp"
+#include "exec/sweep.hpp"
 #include "support/exec_client.hpp"
 #include "support/hung_file_system.hpp"
 
@@ -12,9 +14,11 @@
 
 #include <atomic>
 #include <chrono>
+#include <cstdint>
 #include <filesystem>
 #include <fstream>
 #include <future>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -231,6 +235,50 @@ TEST_CASE("an operation that is being started is not called unknown", "[hang]") 
   program.release();
   CHECK(question.read_answer().status == 200);
   CHECK(run.read_head().status == 200);
+}
+
+TEST_CASE("a process whose environment cannot be read in time keeps nobody waiting", "[hang]") {
+  using hf::agent::process_info;
+  std::promise<void> end;
+  auto const ended = end.get_future().share();
+  std::atomic<int> asked{0};
+  hf::agent::marker_reader reader(
+      [&asked, ended](pid_t pid) -> std::optional<std::string> {
+        ++asked;
+        if (pid % 10 == 0)
+          ended.wait();
+        if (pid % 2 == 0)
+          return std::nullopt;
+        return std::to_string(pid);
+      },
+      std::chrono::milliseconds(20));
+  std::vector<process_info> some;
+  for (pid_t pid = 1; pid <= 40; ++pid)
+    some.push_back({pid, 1, pid, pid, 'S', 7});
+  CHECK(reader.read(some).size() == 20);
+  CHECK(asked == 40);
+  // The same are not asked again; their successors are.
+  CHECK(reader.read(some).size() == 20);
+  CHECK(asked == 76);
+  // When too many hang, nobody is asked.
+  for (int i = 1; i <= 16; ++i)
+    static_cast<void>(reader.read({{10, 1, 10, 10, 'S', std::uint64_t(100 + i)}}));
+  CHECK(asked < 76 + 16);
+  end.set_value();
+}
+
+TEST_CASE("a tree's members are found in linear time, however deep and in whatever order",
+          "[hang]") {
+  // Pids that no kernel gives, so that no environment is read.
+  constexpr pid_t first = 5'000'000;
+  constexpr int depth = 60'000;
+  std::vector<hf::agent::process_info> all;
+  for (int i = depth; i > 0; --i)
+    all.push_back({first + i, first + i - 1, first + i, first + i, 'S', 100});
+  all.push_back({first, 1, first, first, 'S', 100});
+  hf::agent::sweep_target target;
+  target.leader = first;
+  CHECK(hf::agent::members_of(target, all, ::getpid()).size() == depth + 1);
 }
 
 TEST_CASE("work that hangs gets further threads, and then no more work", "[hang]") {

@@ -26,6 +26,8 @@ enum class answers {
   nothing,
   /// Every name is there as an executable file; opening it hangs and cannot even be killed.
   names,
+  /// Files can be opened, but neither read nor closed.
+  opens,
 };
 
 /// A FUSE file system that leaves whoever uses it waiting. When the object is destroyed, all of
@@ -43,8 +45,8 @@ class hung_file_system {
     if (fd_ < 0 ||
         ::mount("hung", directory_.c_str(), "fuse", MS_NOSUID | MS_NODEV, options.c_str()) != 0)
       throw std::runtime_error(std::string("cannot mount FUSE: ") + std::strerror(errno));
-    if (how == answers::names)
-      server_ = std::thread([this] { serve(); });
+    if (how != answers::nothing)
+      server_ = std::thread([this, how] { serve(how); });
   }
   hung_file_system(hung_file_system const&) = delete;
   hung_file_system& operator=(hung_file_system const&) = delete;
@@ -79,7 +81,7 @@ class hung_file_system {
     return attr;
   }
 
-  void serve() {
+  void serve(answers how) {
     std::vector<char> buffer(1 << 20);
     while (!stop_) {
       pollfd more{fd_, POLLIN, 0};
@@ -110,6 +112,9 @@ class hung_file_system {
         answer(request.unique, &out, sizeof out);
       } else if (request.opcode == FUSE_OPEN) {
         ++opens_;
+        fuse_open_out const out{};
+        if (how == answers::opens)
+          answer(request.unique, &out, sizeof out);
       }
     }
   }

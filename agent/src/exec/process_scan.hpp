@@ -31,6 +31,7 @@ struct process_info {
 /// All processes; empty when /proc is not there.
 [[nodiscard]] std::vector<process_info> scan_processes();
 /// The value of the marker in a process's environment; nothing when it has none or may not be read.
+/// Can take as long as the process likes: see `marker_reader`.
 [[nodiscard]] std::optional<std::string> read_run_marker(pid_t pid);
 /// Clock ticks since boot, comparable to `process_info::started`.
 [[nodiscard]] std::uint64_t ticks_now();

@@ -178,7 +178,7 @@ std::optional<spawn_failure> process_start::begin(std::function<void(outcome)> d
     reports_.close(failed);
     return spawn_failure{"fork", error};
   }
-  children_.hold();
+  children_.hold(first_);
   done_ = std::move(done);
   wait_for_reports();
   wait_for_tick();
@@ -260,8 +260,9 @@ void process_start::kill() {
 void process_start::finish() {
   struct hold {
     reaper& of;
-    ~hold() { of.release(); }
-  } const until_watched{children_};
+    pid_t child;
+    ~hold() { of.release(child); }
+  } const until_watched{children_, first_};
   tick_.cancel();
   // Out of epoll first: a copy of the descriptor may live on in a process that is being started.
   ::close(reports_.release());

@@ -36,8 +36,9 @@ void reaper::add(pid_t pid, watched how) {
   unclaimed_.erase(it);
 }
 
-void reaper::release() {
-  if (--holds_ == 0)
+void reaper::release(pid_t started) {
+  starting_.erase(started);
+  if (starting_.empty())
     unclaimed_.clear();
 }
 
@@ -59,7 +60,7 @@ void reaper::collect() {
     }
     recycle_stack(info.si_pid);
     if (it == watched_.end()) {
-      if (holds_ > 0)
+      if (!starting_.empty())
         unclaimed_.insert_or_assign(info.si_pid, process_end{info.si_code, info.si_status});
       continue;
     }

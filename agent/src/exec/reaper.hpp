@@ -7,6 +7,7 @@
 
 #include <functional>
 #include <unordered_map>
+#include <unordered_set>
 
 namespace hf::agent {
 
@@ -25,10 +26,10 @@ class reaper {
   /// Also makes the agent the parent of its descendants' orphans.
   explicit reaper(boost::asio::io_context& loop);
 
-  /// From here to `release` the ends of children that nobody watches yet are kept, so that none is
-  /// missed while a start is under way. Calls may nest.
-  void hold() { ++holds_; }
-  void release();
+  /// A child is being started. From here to `release` the ends of children that nobody watches yet
+  /// are kept, so that none is missed.
+  void hold(pid_t starting) { starting_.insert(starting); }
+  void release(pid_t started);
 
   /// Calls `ended` once, from the loop, when the child has been waited for. To be called before the
   /// loop runs again after the child was started, or between `hold` and `release`.
@@ -37,7 +38,10 @@ class reaper {
   void watch_helper(pid_t pid, std::function<void(process_end)> ended);
   /// The caller is not interested any more; the child is collected all the same.
   void unwatch(pid_t pid) { watched_.erase(pid); }
-  [[nodiscard]] bool watches(pid_t pid) const { return watched_.count(pid) != 0; }
+  /// Whether it was started by this agent, as far as it may not have ended.
+  [[nodiscard]] bool knows(pid_t pid) const {
+    return watched_.count(pid) != 0 || starting_.count(pid) != 0;
+  }
   /// Whether a child that nobody watches yet has been waited for, so that its pid may be another's.
   [[nodiscard]] bool has_collected(pid_t pid) const { return unclaimed_.count(pid) != 0; }
 
@@ -58,7 +62,7 @@ class reaper {
 
   boost::asio::signal_set signals_;
   std::unordered_map<pid_t, watched> watched_;
-  int holds_ = 0;
+  std::unordered_set<pid_t> starting_;
   /// Ends since the first `hold`, of the youngest process with that pid.
   std::unordered_map<pid_t, process_end> unclaimed_;
 };

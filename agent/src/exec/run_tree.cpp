@@ -11,11 +11,22 @@
 #include <algorithm>
 #include <cerrno>
 #include <utility>
+#include <vector>
 
 namespace hf::agent {
 namespace {
 
 constexpr std::chrono::milliseconds sweep_patience(2000);
+
+std::vector<pid_t> still_there(std::vector<process_info> const& processes) {
+  std::vector<pid_t> pids;
+  for (auto const& process : processes) {
+    auto const now = look_at_process(process.pid);
+    if (now && now->started == process.started && !now->dead())
+      pids.push_back(process.pid);
+  }
+  return pids;
+}
 
 }  // namespace
 
@@ -106,13 +117,17 @@ boost::asio::awaitable<void> run::judge(sweep_result const& result) {
   }
   if (tree_gone_)
     co_return;
-  for (auto const& orphan : result.orphans) {
-    // Commands and helpers that were started meanwhile are children of the agent, too.
-    auto const now = look_at_process(orphan.pid);
-    if (now && now->started == orphan.started && !now->dead() &&
-        !core_.children.watches(orphan.pid))
+  // Commands and helpers that were started meanwhile are children of the agent, too.
+  std::vector<process_info> unknown;
+  for (auto const& orphan : result.orphans)
+    if (!core_.children.knows(orphan.pid))
+      unknown.push_back(orphan);
+  if (unknown.empty())
+    co_return;
+  auto look_again = [&unknown] { return still_there(unknown); };
+  for (pid_t const pid : co_await run_blocking(core_.sweeper, std::move(look_again)))
+    if (!core_.children.knows(pid))
       ++unattributed_;
-  }
 }
 
 std::optional<process_info> run::look_at_leader() const {

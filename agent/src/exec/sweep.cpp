@@ -1,84 +1,68 @@
 #include "exec/sweep.hpp"
 
+#include "exec/marker_reader.hpp"
+
 #include <signal.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <optional>
 #include <thread>
 #include <unordered_map>
 #include <unordered_set>
+#include <utility>
 
 namespace hf::agent {
 namespace {
 
 using pid_set = std::unordered_set<pid_t>;
 
-class membership {
+// Whose children, group and session a process is in, so that a tree is found in linear time
+// whatever the order of its processes.
+class kinship {
  public:
-  membership(sweep_target const& target, std::vector<process_info> const& all, pid_t agent)
-      : target_(target), all_(all), agent_(agent) {
-    // A process that has the dead leader's pid is a stranger, and so is its group.
-    bool reused = false;
-    for (auto const& process : all)
-      if (process.pid == target.leader && target.leader_gone &&
-          (target.helper == 0 || process.parent != target.helper))
-        reused = true;
-    if (target.helper != 0)
-      known_.insert(target.helper);
-    if (!reused)
-      known_.insert(target.leader);
+  explicit kinship(std::vector<process_info> const& all) {
+    for (auto const& process : all) {
+      below_[process.parent].push_back(&process);
+      if (process.group != process.parent)
+        below_[process.group].push_back(&process);
+      if (process.session != process.parent && process.session != process.group)
+        below_[process.session].push_back(&process);
+    }
   }
 
-  std::vector<process_info> find() {
-    // Parents may come after their children: until nothing is found any more.
-    for (bool grown = true; grown;) {
-      grown = false;
-      for (auto const& process : all_)
-        if (known_.count(process.pid) == 0 && belongs(process)) {
-          known_.insert(process.pid);
-          grown = true;
+  /// Adds to `known` all that `belongs` among those below `first`, those below these, and so on.
+  template <class Belongs>
+  void spread(pid_set& known, std::vector<pid_t> first, Belongs&& belongs) const {
+    while (!first.empty()) {
+      auto const it = below_.find(first.back());
+      first.pop_back();
+      if (it == below_.end())
+        continue;
+      for (auto const* process : it->second)
+        if (known.count(process->pid) == 0 && belongs(*process)) {
+          known.insert(process->pid);
+          first.push_back(process->pid);
         }
     }
-    std::vector<process_info> members;
-    for (auto const& process : all_)
-      if (known_.count(process.pid) != 0 && process.pid != target_.helper && !process.dead())
-        members.push_back(process);
-    return members;
   }
 
  private:
-  bool belongs(process_info const& process) {
-    if (process.pid == agent_ || process.pid == 1 || process.started + 1 < target_.since)
-      return false;
-    if (known_.count(process.parent) != 0 || known_.count(process.group) != 0 ||
-        known_.count(process.session) != 0)
-      return true;
-    auto const it = marked_.find(process.pid);
-    if (it != marked_.end())
-      return it->second;
-    bool const marked = !process.dead() && read_run_marker(process.pid) == target_.marker;
-    marked_.emplace(process.pid, marked);
-    return marked;
-  }
-
-  sweep_target const& target_;
-  std::vector<process_info> const& all_;
-  pid_t agent_;
-  pid_set known_;
-  std::unordered_map<pid_t, bool> marked_;
+  std::unordered_map<pid_t, std::vector<process_info const*>> below_;
 };
 
 // Orphans of the agent that are as young as the run and that no run's marker claims.
 std::vector<process_info> unmarked_orphans(sweep_target const& target,
                                            std::vector<process_info> const& all, pid_t agent) {
   std::vector<process_info> orphans;
-  for (auto const& process : all) {
-    if (process.dead() || process.parent != agent || process.started + 1 < target.since ||
-        process.pid == target.leader || read_run_marker(process.pid))
-      continue;
-    orphans.push_back(process);
-  }
+  for (auto const& process : all)
+    if (!process.dead() && process.parent == agent && process.started + 1 >= target.since &&
+        process.pid != target.leader)
+      orphans.push_back(process);
+  auto const markers = marker_reader::common().read(orphans);
+  orphans.erase(
+      std::remove_if(orphans.begin(), orphans.end(),
+                     [&](process_info const& process) { return markers.count(process.pid) != 0; }),
+      orphans.end());
   return orphans;
 }
 
@@ -97,7 +81,36 @@ void pause_a_little(std::chrono::milliseconds& pause) {
 
 std::vector<process_info> members_of(sweep_target const& target,
                                      std::vector<process_info> const& all, pid_t agent) {
-  return membership(target, all, agent).find();
+  // A process that has the dead leader's pid is a stranger, and so is its group.
+  bool const reused = std::any_of(all.begin(), all.end(), [&](process_info const& process) {
+    return process.pid == target.leader && target.leader_gone &&
+           (target.helper == 0 || process.parent != target.helper);
+  });
+  pid_set known;
+  if (target.helper != 0)
+    known.insert(target.helper);
+  if (!reused)
+    known.insert(target.leader);
+  auto const may_belong = [&](process_info const& process) {
+    return process.pid != agent && process.pid != 1 && process.started + 1 >= target.since;
+  };
+  kinship const kin(all);
+  kin.spread(known, {known.begin(), known.end()}, may_belong);
+  // What has left all of that is known by its mark, and leads to more.
+  std::vector<process_info> others;
+  for (auto const& process : all)
+    if (known.count(process.pid) == 0 && may_belong(process) && !process.dead())
+      others.push_back(process);
+  std::vector<pid_t> marked;
+  for (auto const& [pid, marker] : marker_reader::common().read(others))
+    if (marker == target.marker && known.insert(pid).second)
+      marked.push_back(pid);
+  kin.spread(known, std::move(marked), may_belong);
+  std::vector<process_info> members;
+  for (auto const& process : all)
+    if (known.count(process.pid) != 0 && process.pid != target.helper && !process.dead())
+      members.push_back(process);
+  return members;
 }
 
 sweep_result signal_tree(sweep_target const& target, int signal) {
@@ -137,12 +150,16 @@ sweep_result kill_tree(sweep_target const& target, std::chrono::milliseconds pat
 
 std::size_t signal_descendants(pid_t root, int signal) {
   auto const all = scan_processes();
+  std::unordered_map<pid_t, std::vector<pid_t>> children;
+  for (auto const& process : all)
+    children[process.parent].push_back(process.pid);
   pid_set tree{root};
-  for (bool grown = true; grown;) {
-    grown = false;
-    for (auto const& process : all)
-      if (tree.count(process.parent) != 0 && tree.insert(process.pid).second)
-        grown = true;
+  for (std::vector<pid_t> next{root}; !next.empty();) {
+    auto const parent = next.back();
+    next.pop_back();
+    for (pid_t const child : children[parent])
+      if (tree.insert(child).second)
+        next.push_back(child);
   }
   std::size_t alive = 0;
   for (auto const& process : all) {

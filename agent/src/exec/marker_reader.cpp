@@ -1,0 +1,85 @@
+#include "exec/marker_reader.hpp"
+
+#include <condition_variable>
+#include <cstddef>
+#include <utility>
+
+namespace hf::agent {
+
+// Processes that one thread reads one after the other. Shared with that thread, which may hang.
+struct marker_reader::round {
+  std::vector<process_info> processes = {};
+  std::mutex mutex = {};
+  std::condition_variable progress = {};
+  /// So many have been read, or given up before.
+  std::size_t done = 0;
+  /// Whoever read has been given up.
+  bool abandoned = false;
+  std::unordered_map<pid_t, std::string> found = {};
+
+  void run(read_one const& read) {
+    for (auto const& process : processes) {
+      auto marker = read(process.pid);
+      std::lock_guard const lock(mutex);
+      if (abandoned)
+        return;
+      if (marker)
+        found.emplace(process.pid, std::move(*marker));
+      ++done;
+      progress.notify_one();
+    }
+  }
+
+  // Waits until all have been read, or one was not in time; that one is at `done`.
+  void wait(std::chrono::milliseconds patience) {
+    std::unique_lock lock(mutex);
+    for (auto seen = done; done < processes.size(); seen = done)
+      if (!progress.wait_for(lock, patience, [&] { return done > seen; })) {
+        abandoned = true;
+        return;
+      }
+  }
+};
+
+marker_reader::marker_reader(read_one read, std::chrono::milliseconds patience)
+    : read_(std::move(read)), patience_(patience) {}
+
+std::unordered_map<pid_t, std::string> marker_reader::read(
+    std::vector<process_info> const& processes) {
+  std::unordered_map<pid_t, std::string> found;
+  std::vector<process_info> left;
+  for (auto const& process : processes)
+    if (!hangs(process))
+      left.push_back(process);
+  while (!left.empty() && !pool_.overloaded()) {
+    auto const work = std::make_shared<round>();
+    work->processes = left;
+    pool_.submit([work, read = read_] { work->run(read); });
+    work->wait(patience_);
+    std::lock_guard const lock(work->mutex);
+    found.merge(work->found);
+    auto done = work->done;
+    if (work->abandoned)
+      note_hanging(left[done++]);
+    left.erase(left.begin(), left.begin() + static_cast<std::ptrdiff_t>(done));
+  }
+  return found;
+}
+
+bool marker_reader::hangs(process_info const& process) {
+  std::lock_guard const lock(mutex_);
+  auto const it = hanging_.find(process.pid);
+  return it != hanging_.end() && it->second == process.started;
+}
+
+void marker_reader::note_hanging(process_info const& process) {
+  std::lock_guard const lock(mutex_);
+  hanging_[process.pid] = process.started;
+}
+
+marker_reader& marker_reader::common() {
+  static auto* const reader = new marker_reader;
+  return *reader;
+}
+
+}  // namespace hf::agent
