@@ -9682,6 +9682,32 @@ struct transport_options {
 
 #if !defined(_WIN32)
 
+// hf/sandbox/docker/bind_source.hpp
+
+#ifndef HF_SANDBOX_DOCKER_BIND_SOURCE_HPP
+#define HF_SANDBOX_DOCKER_BIND_SOURCE_HPP
+namespace hf::detail {
+[[nodiscard]] inline std::string planted_link(std::string_view source) {
+  bool parent_is_roots = true;
+  for (std::size_t end = 0; end != std::string_view::npos;) {
+    end = source.find('/', end + 1);
+    std::string const path(source.substr(0, end));
+    struct stat found {};
+    if (path.empty() || ::lstat(path.c_str(), &found) != 0)
+      return {};
+    if (S_ISLNK(found.st_mode)) {
+      if (found.st_uid != 0 || !parent_is_roots)
+        return path;
+      if (::stat(path.c_str(), &found) != 0)
+        return {};
+    }
+    parent_is_roots = found.st_uid == 0 && (found.st_mode & (S_IWGRP | S_IWOTH)) == 0;
+  }
+  return {};
+}
+}  // namespace hf::detail
+#endif
+
 // hf/sandbox/docker/options.hpp
 
 #ifndef HF_SANDBOX_DOCKER_OPTIONS_HPP
@@ -9820,6 +9846,12 @@ void check_launch_options(launch_options const& o) {
       unsupported("volumes: path has no meaning for the type volume");
     if (v.type == "bind" && !v.source.starts_with('/'))
       invalid("volumes: the source of a bind must be an absolute path ('" + v.source + "')");
+    if (v.type == "bind")
+      if (auto const link = planted_link(v.path.empty() ? v.source : v.source + "/" + v.path);
+          !link.empty())
+        invalid("volumes: " + link +
+                " is a symbolic link, which code in an earlier sandbox can have put there; name "
+                "the directory that is meant");
     if (v.type == "volume" && v.source.empty())
       invalid("volumes: source must be the volume's name");
     if (!v.mount_path.starts_with('/') || v.mount_path == "/" ||

@@ -10,6 +10,7 @@
 #include "confine/syscall_policy.hpp"
 #include "confine/system.hpp"
 #include "confine/system_paths.hpp"
+#include "confine/volumes.hpp"
 
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -26,6 +27,10 @@
 namespace hf::agent::confine {
 
 namespace {
+
+// Of what a user may have in the kernel (pending signals and timers, message queues, locked memory,
+// inotify), a sandbox gets one part in this many.
+constexpr unsigned kernel_quota_share = 4;
 
 // Filled before there are threads, read for every command.
 struct {
@@ -54,9 +59,19 @@ void leave_keyring() {
   ::syscall(SYS_keyctl, join_session_keyring, nullptr, 0, 0, 0);
 }
 
+/// What the kernel counts for each user, the caller's session included, is left to a sandbox in
+/// part only. To be called before the namespaces are made: theirs start from these limits.
 void limit_resources() {
   rlimit const no_core{0, 0};
   ::setrlimit(RLIMIT_CORE, &no_core);
+  for (auto const kind : {RLIMIT_SIGPENDING, RLIMIT_MSGQUEUE, RLIMIT_MEMLOCK}) {
+    rlimit limit{};
+    if (::getrlimit(kind, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY)
+      continue;
+    limit.rlim_cur /= kernel_quota_share;
+    limit.rlim_max = limit.rlim_cur;
+    ::setrlimit(kind, &limit);
+  }
 }
 
 void restrict_calls(bool unix_sockets, report const& status) {
@@ -80,10 +95,16 @@ void enforce_private_rules(settings const& how, report const& status) {
 
 std::string enter_private(settings const& how, uid_t uid, int pid_fd, report const& status) {
   auto const hidden = hidden_directories(how);
+  auto const states = state_directories(how);
   become(uid, status);
+  auto const volumes = resolve_volumes(how.volumes, status);
+  // Without Landlock's scopes nothing else keeps the host's abstract sockets away.
+  bool const unix_sockets =
+      unix_sockets_beside(volumes) && (!how.network || landlock_version() >= landlock_with_scopes);
   // Changing the user made the process undumpable, and so its /proc files root's.
   ::prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
   leave_namespaces(how.network, status);
+  limit_user_namespace(kernel_quota_share);
   pid_t const child = fork_single_threaded();
   if (child < 0)
     status.give_up("fork into the pid namespace", errno);
@@ -92,13 +113,12 @@ std::string enter_private(settings const& how, uid_t uid, int pid_fd, report con
     ::_exit(0);
   }
   ::close(pid_fd);
-  enter_private_root(how.volumes, hidden, status);
+  enter_private_root(volumes, hidden, states, status);
   leave_root_behind(status);
   check("empty the bounding set", empty_bounding_set(), status);
   check("drop capabilities", drop_capabilities(), status);
   enforce_private_rules(how, status);
-  // Without Landlock's scopes nothing else keeps the host's abstract sockets away.
-  restrict_calls(!how.network || landlock_version() >= landlock_with_scopes, status);
+  restrict_calls(unix_sockets, status);
   return inner_home;
 }
 

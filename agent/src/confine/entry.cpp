@@ -154,6 +154,9 @@ entry enter(int& argc, char** argv) {
   // The paths of the host are nobody's business inside.
   for (char* const flag : how.consumed)
     std::memset(flag, 0, std::strlen(flag));
+  std::size_t const length = std::strlen(argv[0]);
+  std::memset(argv[0], 0, length);
+  std::strncpy(argv[0], "hf-sandbox-agent", length);
   std::string const home = become_agent(how, uid, agent_pid.write_end, status);
   // What the launch options set is left as it is.
   ::setenv("HOME", home.c_str(), 0);

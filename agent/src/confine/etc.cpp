@@ -80,12 +80,8 @@ void make_etc(std::string const& target, report const& status) {
   put("nsswitch.conf",
       "passwd: files\ngroup: files\nshadow: files\nhosts: files dns\nnetworks: files\n"
       "protocols: files\nservices: files\nrpc: files\n");
-  std::string hosts = read_file("/etc/hosts");
-  if (hosts.empty())
-    hosts = "127.0.0.1 localhost\n::1 localhost\n";
-  if (hosts.back() != '\n')
-    hosts += '\n';
-  put("hosts", hosts + "127.0.0.1 sandbox\n");
+  // Not the machine's, which names the computers of its network.
+  put("hosts", "127.0.0.1 localhost sandbox\n::1 localhost ip6-localhost ip6-loopback\n");
   if (::symlink("/proc/self/mounts", (target + "/mtab").c_str()) != 0)
     status.give_up("link /etc/mtab", errno);
 }

@@ -6,8 +6,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
+#include <filesystem>
 #include <string_view>
+#include <system_error>
 
 namespace hf::agent::confine {
 
@@ -60,6 +63,15 @@ bool is_own(std::string const& path) {
   return ::stat(path.c_str(), &found) == 0 && found.st_uid == ::geteuid();
 }
 
+/// The directories below `folder` whose names say that sandboxes have their state in them.
+void add_states_in(std::string const& folder, std::vector<std::string>& to) {
+  std::error_code ignored;
+  for (auto const& entry : std::filesystem::directory_iterator(folder, ignored))
+    if (entry.path().filename().string().rfind("hf-sandbox-", 0) == 0 &&
+        !entry.is_symlink(ignored) && entry.is_directory(ignored))
+      to.push_back(entry.path().string());
+}
+
 }  // namespace
 
 bool is_within(std::string const& path, std::string const& directory) {
@@ -79,6 +91,23 @@ std::vector<std::string> hidden_directories(settings const& how) {
     if (auto path = real_path(containing_folder(place)); !system_directory_of(path).empty())
       hidden.push_back(std::move(path));
   return hidden;
+}
+
+std::vector<std::string> state_directories(settings const& how) {
+  std::vector<std::string> states;
+  for (auto const& path : {how.state, how.scratch, how.alias})
+    if (auto real = real_path(containing_folder(path)); !real.empty() && real != "/")
+      states.push_back(std::move(real));
+  std::vector<std::string> folders{"/tmp", "/run/user/" + std::to_string(::geteuid())};
+  for (auto const& state : std::vector<std::string>(states))
+    folders.push_back(containing_folder(state));
+  std::sort(folders.begin(), folders.end());
+  folders.erase(std::unique(folders.begin(), folders.end()), folders.end());
+  for (auto const& folder : folders)
+    add_states_in(real_path(folder), states);
+  std::sort(states.begin(), states.end());
+  states.erase(std::unique(states.begin(), states.end()), states.end());
+  return states;
 }
 
 }  // namespace hf::agent::confine

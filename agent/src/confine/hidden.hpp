@@ -14,6 +14,10 @@ namespace hf::agent::confine {
 /// sandbox.
 [[nodiscard]] std::vector<std::string> hidden_directories(settings const& how);
 
+/// Directories with the tokens, sockets and files of sandboxes: this one's, and those of other
+/// launchers in the usual places. Real paths. To be called as the user that starts the sandbox.
+[[nodiscard]] std::vector<std::string> state_directories(settings const& how);
+
 /// Whether a path is this directory or lies below it.
 [[nodiscard]] bool is_within(std::string const& path, std::string const& directory);
 

@@ -8,8 +8,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <string>
 
@@ -65,6 +67,19 @@ void leave_namespaces(bool network, report const& status) {
     raise_loopback(status);
   if (::sethostname("sandbox", 7) != 0)
     status.give_up("set the host name", errno);
+}
+
+void limit_user_namespace(unsigned share) {
+  struct quota {
+    char const* of_each_user;
+    char const* of_this_namespace;
+  };
+  for (auto const& one :
+       {quota{"/proc/sys/fs/inotify/max_user_instances", "/proc/sys/user/max_inotify_instances"},
+        quota{"/proc/sys/fs/inotify/max_user_watches", "/proc/sys/user/max_inotify_watches"}})
+    if (long const all = std::atol(read_file(one.of_each_user).c_str()); all > 0)
+      static_cast<void>(
+          write_file(one.of_this_namespace, std::to_string((std::max)(all / share, 1L))));
 }
 
 void leave_root_behind(report const& status) {

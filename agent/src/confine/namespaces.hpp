@@ -16,6 +16,10 @@ void leave_namespaces(bool network, report const& status);
 /// its mounts.
 void leave_root_behind(report const& status);
 
+/// In the outer user namespace: lets it have only one part in `share` of the inotify instances and
+/// watches that the user may have. As far as /proc/sys can be written.
+void limit_user_namespace(unsigned share);
+
 }  // namespace hf::agent::confine
 
 #endif

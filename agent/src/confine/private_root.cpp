@@ -4,6 +4,7 @@
 #include "confine/mounts.hpp"
 #include "confine/system.hpp"
 #include "confine/system_paths.hpp"
+#include "confine/volumes.hpp"
 
 #include <fcntl.h>
 #include <sys/mount.h>
@@ -120,23 +121,6 @@ void make_proc(report const& status) {
       bind_mount("/dev/null", inside(path), access::device, status);
 }
 
-void show_volumes(std::vector<volume> const& volumes, report const& status) {
-  for (auto const& v : volumes) {
-    struct stat found {};
-    if (::stat(v.source.c_str(), &found) != 0)
-      status.fail("volumes: " + v.source + " cannot be reached");
-    auto const slash = v.target.rfind('/');
-    if (slash != 0)
-      directory(v.target.substr(0, slash), status);
-    if (S_ISDIR(found.st_mode))
-      directory(v.target, status);
-    else
-      empty_file(v.target, status);
-    bind_mount(v.source, inside(v.target), v.read_only ? access::read_only : access::read_write,
-               status);
-  }
-}
-
 void change_root(report const& status) {
   if (::chdir("root") != 0)
     status.give_up("chdir to the private root", errno);
@@ -155,7 +139,7 @@ void change_root(report const& status) {
 }  // namespace
 
 void enter_private_root(std::vector<volume> const& volumes, std::vector<std::string> const& hidden,
-                        report const& status) {
+                        std::vector<std::string> const& states, report const& status) {
   ::umask(0022);
   if (::mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0)
     status.give_up("make the mounts private", errno);
@@ -175,7 +159,7 @@ void enter_private_root(std::vector<volume> const& volumes, std::vector<std::str
   show_scratch("tmp", "/tmp", 01777, status);
   show_scratch("var-tmp", "/var/tmp", 01777, status);
   link("../run", "/var/run", status);
-  show_volumes(volumes, status);
+  show_volumes(volumes, states, "root", status);
   change_root(status);
 }
 

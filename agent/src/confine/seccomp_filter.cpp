@@ -108,6 +108,18 @@ void seccomp_filter::deny_masked(long call, unsigned argument, std::uint32_t mas
                   fail(error)});
 }
 
+void seccomp_filter::allow_only_where(long call, unsigned where, std::uint32_t is,
+                                      unsigned argument, std::uint32_t value, int error) {
+  for_call(call, {load_argument(where), jump(BPF_JEQ, is, 0, 3), load_argument(argument),
+                  jump(BPF_JEQ, value, 1, 0), fail(error)});
+}
+
+void seccomp_filter::deny_bits_where(long call, unsigned where, std::uint32_t has,
+                                     unsigned argument, std::uint32_t bits, int error) {
+  for_call(call, {load_argument(where), jump(BPF_JSET, has, 0, 3), load_argument(argument),
+                  jump(BPF_JSET, bits, 0, 1), fail(error)});
+}
+
 void seccomp_filter::deny_changing_others(long call, unsigned process, unsigned pointer,
                                           int error) {
   for_call(call,

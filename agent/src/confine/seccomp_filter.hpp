@@ -31,6 +31,14 @@ class seccomp_filter {
   /// The call fails when the masked argument has this value.
   void deny_masked(long call, unsigned argument, std::uint32_t mask, std::uint32_t value,
                    int error);
+  /// Where the argument `where` has the value `is`: the call fails unless the low half of
+  /// `argument` is `value`.
+  void allow_only_where(long call, unsigned where, std::uint32_t is, unsigned argument,
+                        std::uint32_t value, int error);
+  /// Where the argument `where` has one of the bits: the call fails when `argument` has one of
+  /// `bits`.
+  void deny_bits_where(long call, unsigned where, std::uint32_t has, unsigned argument,
+                       std::uint32_t bits, int error);
   /// The call fails unless its process argument is 0 (the caller) or its pointer argument is null.
   void deny_changing_others(long call, unsigned process, unsigned pointer, int error);
 

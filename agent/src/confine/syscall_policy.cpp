@@ -3,10 +3,13 @@
 #include "confine/seccomp_filter.hpp"
 #include "confine/system.hpp"
 
+#include <fcntl.h>
+#include <linux/netlink.h>
 #include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/personality.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 
 #include <cerrno>
 
@@ -59,6 +62,27 @@ void deny_datagram_pairs(seccomp_filter& filter) {
     filter.deny_masked(SYS_socketpair, 1, 0xf, type, EAFNOSUPPORT);
 }
 
+/// A set-uid or set-gid file that commands make in a volume would give their rights, or those of
+/// the volume's group, to whoever runs it outside.
+void deny_set_id_bits(seccomp_filter& filter) {
+  constexpr std::uint32_t set_id = S_ISUID | S_ISGID;
+  constexpr std::uint32_t creating = O_CREAT | (O_TMPFILE & ~O_DIRECTORY);
+  filter.deny_bits(SYS_fchmod, 1, set_id, EPERM);
+  filter.deny_bits(SYS_fchmodat, 2, set_id, EPERM);
+  filter.deny_bits(sys_fchmodat2, 2, set_id, EPERM);
+  filter.deny_bits(SYS_mknodat, 2, set_id, EPERM);
+  // The mode means nothing, and can be anything, where no file is created.
+  filter.deny_bits_where(SYS_openat, 2, creating, 3, set_id, EPERM);
+  // Its mode lies in memory, where a filter cannot look; callers have a way without it.
+  filter.deny({sys_openat2}, ENOSYS);
+#if defined(__x86_64__)
+  filter.deny_bits(SYS_chmod, 1, set_id, EPERM);
+  filter.deny_bits(SYS_mknod, 1, set_id, EPERM);
+  filter.deny_bits(SYS_creat, 1, set_id, EPERM);
+  filter.deny_bits_where(SYS_open, 1, creating, 2, set_id, EPERM);
+#endif
+}
+
 }  // namespace
 
 std::vector<sock_filter> common_policy(bool unix_sockets) {
@@ -80,6 +104,9 @@ std::vector<sock_filter> common_policy(bool unix_sockets) {
     filter.allow_only(SYS_socket, 0, {AF_UNIX, AF_INET, AF_INET6, AF_NETLINK}, EAFNOSUPPORT);
   else
     filter.allow_only(SYS_socket, 0, {AF_INET, AF_INET6, AF_NETLINK}, EAFNOSUPPORT);
+  // Other protocols tell of the processes, devices and connections of the whole machine.
+  filter.allow_only_where(SYS_socket, 0, AF_NETLINK, 2, NETLINK_ROUTE, EPROTONOSUPPORT);
+  deny_set_id_bits(filter);
   filter.allow_only(SYS_socketpair, 0, {AF_UNIX}, EAFNOSUPPORT);
   if (!unix_sockets)
     deny_datagram_pairs(filter);

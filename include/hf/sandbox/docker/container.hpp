@@ -1,6 +1,7 @@
 #ifndef HF_SANDBOX_DOCKER_CONTAINER_HPP
 #define HF_SANDBOX_DOCKER_CONTAINER_HPP
 
+#include <hf/sandbox/docker/bind_source.hpp>
 #include <hf/sandbox/docker/options.hpp>
 #include <hf/sandbox/docker/resources.hpp>
 #include <hf/sandbox/error.hpp>
@@ -80,6 +81,12 @@ void check_launch_options(launch_options const& o) {
       unsupported("volumes: path has no meaning for the type volume");
     if (v.type == "bind" && !v.source.starts_with('/'))
       invalid("volumes: the source of a bind must be an absolute path ('" + v.source + "')");
+    if (v.type == "bind")
+      if (auto const link = planted_link(v.path.empty() ? v.source : v.source + "/" + v.path);
+          !link.empty())
+        invalid("volumes: " + link +
+                " is a symbolic link, which code in an earlier sandbox can have put there; name "
+                "the directory that is meant");
     if (v.type == "volume" && v.source.empty())
       invalid("volumes: source must be the volume's name");
     if (!v.mount_path.starts_with('/') || v.mount_path == "/" ||
