@@ -374,3 +374,26 @@ TEST_CASE("host mode: making and deleting again and again uses nothing up", "[ho
   CHECK(resident_kib(pid) < memory + 4096);
   CHECK(std::filesystem::is_empty(host.homes() + "/homes"));
 }
+
+TEST_CASE("host mode: what is started while its sandbox is deleted is not left behind", "[host]") {
+  if (!can_host())
+    return;
+  int const rounds = scaled(2'000, 40);
+  WARN("rounds: " << rounds);
+  host_agent host;
+  for (int i = 0; i < rounds; ++i) {
+    auto const box = host.create();
+    std::vector<raw_http> callers;
+    for (int caller = 0; caller < 8; ++caller) {
+      callers.push_back(host.process().connect());
+      callers.back().send_request("POST", box.route("/processes"), box.token,
+                                  R"({"cmd":"setsid sleep 1000 & sleep 1000"})");
+    }
+    REQUIRE(host.call(box, "DELETE", "").status == 200);
+    for (auto& caller : callers) {
+      auto const status = caller.read_answer().status;
+      CHECK((status == 200 || status == 400 || status == 403));
+    }
+    REQUIRE(count_processes_of(box.uid) == 0);
+  }
+}

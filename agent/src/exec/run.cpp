@@ -163,6 +163,10 @@ void run::start(command_base const& base, std::optional<identity> const& user,
   }
 }
 
+std::weak_ptr<void const> run::start_under_way() const {
+  return start_ ? std::weak_ptr<void const>(start_->process) : std::weak_ptr<void const>();
+}
+
 void run::start_has_ended(process_start::outcome how) {
   // Given up before; what was killed is no longer in the way of anybody.
   if (!start_)

@@ -74,6 +74,10 @@ class run : public std::enable_shared_from_this<run> {
   /// Number of the oldest record, or exit, that can still be had.
   [[nodiscard]] std::uint64_t first_seq() const;
 
+  /// Lives until the new process has executed its program or is gone, also when the run has given
+  /// up before. To be asked right after `start`.
+  [[nodiscard]] std::weak_ptr<void const> start_under_way() const;
+
   /// Notified whenever there is more to read, or something has ended.
   [[nodiscard]] wake_list& changed() noexcept { return changed_; }
   /// Called once when the run has ended.

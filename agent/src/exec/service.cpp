@@ -14,6 +14,7 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <utility>
 
 namespace hf::agent {
@@ -41,6 +42,10 @@ exec_service::~exec_service() {
 void exec_service::close() {
   closed_ = true;
   give_up_starts();
+}
+
+bool exec_service::starts_are_over() const {
+  return std::all_of(starts_.begin(), starts_.end(), [](auto const& one) { return one.expired(); });
 }
 
 void exec_service::give_up_starts() {
@@ -77,6 +82,8 @@ std::shared_ptr<run> exec_service::begin(incoming what, std::optional<identity> 
     auto started = std::make_shared<run>(*core_, account_, std::move(what.request), foreground);
     started->start(base_, user, [this](run& one) { settled(one); });
     starting_.emplace(started.get(), started);
+    std::erase_if(starts_, [](auto const& one) { return one.expired(); });
+    starts_.push_back(started->start_under_way());
     if (!op.empty())
       starting_ops_.emplace(op, started.get());
     return started;

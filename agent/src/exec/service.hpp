@@ -15,6 +15,7 @@
 #include <optional>
 #include <string>
 #include <unordered_map>
+#include <vector>
 
 namespace hf::agent {
 
@@ -35,6 +36,9 @@ class exec_service {
   asio::awaitable<void> shutdown();
   /// Starts nothing any more: 400 says that the sandbox is gone.
   void close();
+  /// After `close`: whether no new process is left that has not become a command yet. Until then
+  /// one can still turn up with the commands' user id.
+  [[nodiscard]] bool starts_are_over() const;
 
   [[nodiscard]] exec_core& core() noexcept { return *core_; }
 
@@ -79,6 +83,8 @@ class exec_service {
   /// Runs whose program has not been executed yet.
   std::unordered_map<run*, std::shared_ptr<run>> starting_;
   std::unordered_map<std::string, run*> starting_ops_;
+  /// New processes, also those that their runs have given up.
+  std::vector<std::weak_ptr<void const>> starts_;
   bool stopping_ = false;
   bool closed_ = false;
 };

@@ -215,10 +215,24 @@ command_base sandbox_registry::base_for(std::string const& id, std::string const
   return base;
 }
 
+// Whether no process is left that is to become a command; they were killed.
+asio::awaitable<bool> sandbox_registry::starts_over(exec_service const& commands) {
+  asio::steady_timer pause(shared_.loop);
+  auto const until = std::chrono::steady_clock::now() + kill_patience;
+  while (!commands.starts_are_over()) {
+    if (std::chrono::steady_clock::now() >= until)
+      co_return false;
+    pause.expires_after(std::chrono::milliseconds(1));
+    co_await pause.async_wait(asio::use_awaitable);
+  }
+  co_return true;
+}
+
 asio::awaitable<std::string> sandbox_registry::remove(std::shared_ptr<sandbox> box) {
   if (live_.erase(box->id) == 0)
     co_return std::string();
   box->commands.close();
+  bool const quiet = co_await starts_over(box->commands);
   auto const clean = [this, id = box->id, uid = box->uid] {
     std::string failure;
     try {
@@ -234,9 +248,11 @@ asio::awaitable<std::string> sandbox_registry::remove(std::shared_ptr<sandbox> b
   };
   std::string const failure = co_await run_blocking(housekeeping_, clean);
   core_.children.collect();
+  box->presence.reset();
+  if (!quiet)
+    co_return "a process that was being started cannot be ended";
   if (failure.empty())
     uids_.give_back(box->uid);
-  box->presence.reset();
   co_return failure;
 }
 

@@ -52,6 +52,7 @@ class sandbox_registry {
  private:
   boost::asio::awaitable<std::shared_ptr<sandbox>> create_one(
       wire::create_sandboxes_request const& request, uid_t uid);
+  boost::asio::awaitable<bool> starts_over(exec_service const& commands);
   [[nodiscard]] command_base base_for(std::string const& id, std::string const& home, uid_t uid,
                                       int ruleset,
                                       wire::create_sandboxes_request const& request) const;
