@@ -107,7 +107,7 @@ TEST_CASE("answers without a body are passed on without one", "[proxy]") {
     if (head.compare(0, 4, "HEAD") == 0)
       peer.send("HTTP/1.1 200 OK\r\nContent-Length: 12345\r\n\r\n");
     else if (head.find("/204") != std::string::npos)
-      peer.send("HTTP/1.1 204 No Content\r\n\r\n");
+      peer.send("HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\nnever");
     else
       peer.send("HTTP/1.1 304 Not Modified\r\nETag: \"x\"\r\n\r\n");
   });
@@ -292,7 +292,9 @@ TEST_CASE("a port where nobody listens is 502, a bad port 404", "[proxy]") {
 
 TEST_CASE("what is not HTTP is 502, a broken answer a broken connection", "[proxy]") {
   agent_process agent;
-  for (std::string const nonsense : {"", "SSH-2.0-x\r\n\r\n", "HTTP/1.1 abc\r\n\r\n"}) {
+  for (std::string const nonsense :
+       {"", "SSH-2.0-x\r\n\r\n", "HTTP/1.1 abc\r\n\r\n", "HTTP/1.1 099 x\r\n\r\n",
+        "HTTP/1.1 99 x\r\n\r\n", "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n"}) {
     tcp_server server([&](tcp_peer& peer) {
       peer.receive_until("\r\n\r\n");
       peer.send(nonsense);

@@ -179,11 +179,18 @@ asio::awaitable<void> exchange_with(context& shared, deadlines& timers, exchange
     co_await switch_protocols(shared, timers, call, server, answer);
     co_return;
   }
+  // Nothing else is a final status (RFC 9110, 15).
+  if (answer.parser.status < 200)
+    throw http_error(502, "protocol_error",
+                     "the server on port " + std::to_string(where.port) + " answered with status " +
+                         std::to_string(answer.parser.status));
   raw_answer passed;
   passed.status = answer.parser.status;
   passed.reason = std::move(answer.parser.reason);
   passed.fields = answer_fields(answer.parser.fields);
-  passed.content_length = answer.length;
+  // A 204 has no body, so it must not tell the length of one (RFC 9110, 8.6).
+  if (answer.parser.status != 204)
+    passed.content_length = answer.length;
   passed.no_body = head.method == "HEAD" || passed.status == 204 || passed.status == 304;
   bool const no_body = passed.no_body;
   co_await call.begin_raw(std::move(passed));
