@@ -58,6 +58,13 @@ void check_alive(agent_process const& agent) {
   CHECK(agent.request("GET", "/v1/files/read?path=alive").body == "yes");
 }
 
+void check_alive_without_commands(agent_process const& agent) {
+  CHECK(agent.request("GET", "/health").status == 200);
+  CHECK(agent.request("PUT", "/v1/files/write?path=alive", "yes").status == 200);
+  CHECK(agent.request("GET", "/v1/files/read?path=alive").body == "yes");
+  CHECK(agent.request("GET", "/v1/processes").status == 200);
+}
+
 std::size_t children_of(pid_t parent) {
   std::ifstream in("/proc/" + std::to_string(parent) + "/task/" + std::to_string(parent) +
                    "/children");
@@ -142,6 +149,26 @@ TEST_CASE("a file system that never answers holds up only who asks for it, on ev
   // When it is gone everybody is answered: with an error, but where a repetition comes after it.
   for (auto& one : waiting)
     CHECK(one.read_head().status != 0);
+}
+
+TEST_CASE("a file that can neither be read nor closed holds up only who asked for it", "[hang]") {
+  if (!hung_file_system::possible())
+    SKIP(no_fuse);
+  agent_process agent;
+  hung_file_system const hung(agent.directory() + "/hung", answers::opens);
+  std::string const target = "/v1/files/read?path=" + hung.path() + "/file";
+  auto waiting = begin(agent, {"GET", target});
+  REQUIRE(eventually([&] { return hung.opens() == 1; }));
+  CHECK(agent.request("GET", "/health").status == 200);
+  // Only its size is asked for: it is opened and closed.
+  auto const asking = begin(agent, {"HEAD", target});
+  REQUIRE(eventually([&] { return hung.opens() == 2; }));
+  {
+    auto const given_up = begin(agent, {"GET", target + "&offset=1"});
+    REQUIRE(eventually([&] { return hung.opens() == 3; }));
+  }
+  check_alive_without_commands(agent);
+  CHECK_FALSE(has_answer(waiting));
 }
 
 TEST_CASE("a command that cannot be started in time is given up", "[hang]") {

@@ -135,6 +135,8 @@ class output_log {
   std::shared_ptr<spill_file> file_;
   std::uint64_t file_end_ = 0;
   bool disk_failed_ = false;
+  /// The disk's free space has been looked at.
+  bool disk_bounded_ = false;
   bool unwanted_ = false;
   bool sealed_ = false;
   std::uint64_t next_seq_ = 1;

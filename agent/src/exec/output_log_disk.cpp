@@ -11,7 +11,7 @@ void output_log::disk_job::run() {
     ok = file->read(segment->file_position, content.reserve(segment->size), segment->size);
     content.grow_by(ok ? segment->size : 0);
   } else {
-    ok = file->write(segment->file_position, segment->data.view());
+    ok = file->open() && file->write(segment->file_position, segment->data.view());
   }
 }
 
@@ -55,17 +55,8 @@ output_log::disk_job output_log::spill_oldest() {
   if (disk_ + size > limits_.spill || !budget_.disk_has(size))
     return job;
   if (!file_) {
-    file_ = spill_file::create();
+    file_ = std::make_shared<spill_file>();
     file_end_ = 0;
-    if (!file_) {
-      disk_failed_ = true;
-      return job;
-    }
-    // Logs of other runs lie there already and are not free space any more.
-    budget_.disk_limit =
-        (std::min)(budget_.disk_limit, file_->tenth_of_free_space() + budget_.disk_used);
-    if (!budget_.disk_has(size))
-      return job;
   }
   if (disk_ == 0)
     file_end_ = 0;
@@ -93,6 +84,10 @@ void output_log::spilled(disk_job&& job) {
     budget_.remove_disk(segment.size);
     return;
   }
+  if (!std::exchange(disk_bounded_, true))
+    // Logs of other runs lie there already and are not free space any more.
+    budget_.disk_limit =
+        (std::min)(budget_.disk_limit, job.file->tenth_of_free_space() + budget_.disk_used);
   segment.on_disk = true;
   memory_ -= segment.charged;
   budget_.remove_memory(segment.charged);

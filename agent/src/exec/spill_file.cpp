@@ -28,15 +28,19 @@ unique_fd open_unnamed(std::string const& directory) {
 
 }  // namespace
 
-std::shared_ptr<spill_file> spill_file::create() {
-  char const* const chosen = std::getenv("TMPDIR");
-  for (char const* directory : {chosen, "/var/tmp", "/tmp", "."}) {
-    if (directory == nullptr || *directory == '\0')
-      continue;
-    if (unique_fd fd = open_unnamed(directory))
-      return std::make_shared<spill_file>(std::move(fd));
-  }
-  return nullptr;
+bool spill_file::open() {
+  std::call_once(made_, [this] {
+    char const* const chosen = std::getenv("TMPDIR");
+    for (char const* directory : {chosen, "/var/tmp", "/tmp", "."}) {
+      if (fd_ || directory == nullptr || *directory == '\0')
+        continue;
+      fd_ = open_unnamed(directory);
+    }
+    struct statvfs file_system {};
+    if (fd_ && ::fstatvfs(fd_.get(), &file_system) == 0)
+      tenth_of_free_space_ = std::uint64_t{file_system.f_bavail} * file_system.f_frsize / 10;
+  });
+  return static_cast<bool>(fd_);
 }
 
 bool spill_file::write(std::uint64_t position, std::string_view bytes) {
@@ -71,13 +75,6 @@ void spill_file::discard(std::uint64_t position, std::uint64_t size) {
   ::fallocate(fd_.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, static_cast<off_t>(position),
               static_cast<off_t>(size));
 #endif
-}
-
-std::uint64_t spill_file::tenth_of_free_space() const {
-  struct statvfs file_system {};
-  if (::fstatvfs(fd_.get(), &file_system) != 0)
-    return 0;
-  return std::uint64_t{file_system.f_bavail} * file_system.f_frsize / 10;
 }
 
 }  // namespace hf::agent

@@ -5,19 +5,18 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <memory>
+#include <mutex>
 #include <string_view>
 
 namespace hf::agent {
 
-/// A file without a name, for output that has no room in memory. Its functions may block; they may
-/// be called from any thread.
+/// A file without a name, for output that has no room in memory; made in the first directory of
+/// `TMPDIR`, /var/tmp, /tmp and the working directory that takes it. Its functions may block; they
+/// may be called from any thread.
 class spill_file {
  public:
-  /// Null when no directory (`TMPDIR`, /var/tmp, /tmp, the working directory) takes such a file.
-  static std::shared_ptr<spill_file> create();
-
-  explicit spill_file(unique_fd fd) : fd_(std::move(fd)) {}
+  /// Makes the file, once; false when no directory takes it.
+  bool open();
 
   /// Whether all was written.
   bool write(std::uint64_t position, std::string_view bytes);
@@ -25,11 +24,13 @@ class spill_file {
   bool read(std::uint64_t position, char* to, std::size_t size);
   /// Gives a part's disk space back, where the file system can.
   void discard(std::uint64_t position, std::uint64_t size);
-  /// A tenth of what is free where the file lies.
-  [[nodiscard]] std::uint64_t tenth_of_free_space() const;
+  /// A tenth of what was free where the file lies when it was made.
+  [[nodiscard]] std::uint64_t tenth_of_free_space() const noexcept { return tenth_of_free_space_; }
 
  private:
+  std::once_flag made_;
   unique_fd fd_;
+  std::uint64_t tenth_of_free_space_ = 0;
 };
 
 }  // namespace hf::agent

@@ -1,5 +1,6 @@
 #include "files/routes.hpp"
 
+#include "detail/released_on.hpp"
 #include "detail/run_blocking.hpp"
 #include "files/entry.hpp"
 #include "files/file_call.hpp"
@@ -14,6 +15,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <memory>
 #include <string>
 #include <utility>
 
@@ -26,31 +28,73 @@ constexpr std::size_t piece_size = 64 * 1024;
 constexpr std::string_view bytes_type = "application/octet-stream";
 constexpr std::string_view json_type = "application/json";
 
-/// Files of unknown size: piece by piece to the end. The file is closed before the end is said.
-nothing send_pieces(file_call const& call, readable_file& file, std::uint64_t offset,
-                    std::uint64_t length) {
-  auto const read = [&file, &offset, &length] {
-    return read_piece(file, offset,
-                      static_cast<std::size_t>((std::min<std::uint64_t>)(piece_size, length)));
-  };
-  // The first read comes before the head, so that its failure is an answer.
-  std::string piece = co_await run_blocking(call.shared.blocking, read);
-  if (piece.empty()) {
+/// Smaller files are read and closed at once.
+constexpr std::uint64_t small_file = 64 * 1024;
+
+/// A file to be sent from `offset` on.
+struct opened_file {
+  readable_file file = {};
+  std::uint64_t offset = 0;
+  /// Bytes to send; of a file of unknown size at most so many.
+  std::uint64_t length = 0;
+  /// The first bytes, where they have been read already; the file is closed if these are all.
+  std::string content = {};
+};
+
+/// Reads what comes next, and closes the file behind it.
+std::string next_piece(opened_file& from) {
+  auto piece =
+      read_piece(from.file, from.offset,
+                 static_cast<std::size_t>((std::min<std::uint64_t>)(piece_size, from.length)));
+  from.offset += piece.size();
+  from.length -= piece.size();
+  if (piece.empty() || from.length == 0)
+    from.file.fd.reset();
+  return piece;
+}
+
+opened_file open_to_send(file_root const& root, std::string const& path, std::uint64_t offset,
+                         std::uint64_t length, bool head_only) {
+  opened_file opened{open_for_reading(root, path), offset, length, {}};
+  auto& file = opened.file;
+  if (!file.size_known && length > 0) {
+    // The first read comes before the head, so that its failure is an answer.
+    opened.content = next_piece(opened);
+    return opened;
+  }
+  file.size_known = true;
+  opened.length = file.size > offset ? (std::min)(file.size - offset, length) : 0;
+  if (!head_only && opened.length <= small_file) {
+    while (opened.length > 0) {
+      auto const piece = next_piece(opened);
+      // It has become shorter meanwhile.
+      if (piece.empty())
+        break;
+      opened.content += piece;
+    }
+    opened.length = opened.content.size();
+  }
+  if (head_only || opened.length <= small_file)
     file.fd.reset();
+  return opened;
+}
+
+/// Files of unknown size: piece by piece to the end. The file is closed before the end is said.
+nothing send_pieces(file_call const& call, opened_file& opened) {
+  std::string piece = std::move(opened.content);
+  if (piece.empty()) {
     co_await call.ex.begin(200, bytes_type, 0);
     co_await call.ex.finish();
     co_return;
   }
+  auto const read = [&opened] { return next_piece(opened); };
   co_await call.ex.begin(200, bytes_type, std::nullopt);
   while (!piece.empty() && call.ex.head().method != "HEAD") {
     co_await call.ex.write(piece);
-    offset += piece.size();
-    length -= piece.size();
-    if (length == 0)
+    if (!opened.file.fd)
       break;
     piece = co_await run_blocking(call.shared.blocking, read);
   }
-  file.fd.reset();
   co_await call.ex.finish();
 }
 
@@ -61,19 +105,21 @@ nothing read_route(file_call call) {
   auto const offset = parameters.number("offset").value_or(0);
   auto const length =
       parameters.number("length").value_or((std::numeric_limits<std::uint64_t>::max)());
-  readable_file file = co_await run_blocking(
-      call.shared.blocking, [&call, &path] { return open_for_reading(*call.root, path); });
-  if (!file.size_known && length > 0) {
-    co_await send_pieces(call, file, offset, length);
+  bool const head_only = call.ex.head().method == "HEAD";
+  released_on<std::unique_ptr<opened_file>> held(call.shared.blocking, nullptr);
+  *held = co_await run_blocking(call.shared.blocking, [&] {
+    return std::make_unique<opened_file>(open_to_send(*call.root, path, offset, length, head_only));
+  });
+  opened_file& opened = **held;
+  if (!opened.file.size_known) {
+    co_await send_pieces(call, opened);
     co_return;
   }
-  auto const rest = file.size > offset ? (std::min)(file.size - offset, length) : 0;
-  unique_fd source = std::move(file.fd);
-  if (rest == 0 || call.ex.head().method == "HEAD")
-    source.reset();
-  co_await call.ex.begin(200, bytes_type, rest);
-  if (source)
-    co_await call.ex.send_file(std::move(source), offset, rest);
+  co_await call.ex.begin(200, bytes_type, opened.length);
+  if (!opened.content.empty())
+    co_await call.ex.write(opened.content);
+  else if (opened.file.fd)
+    co_await call.ex.send_file(std::move(opened.file.fd), opened.offset, opened.length);
   co_await call.ex.finish();
 }
 

@@ -1,3 +1,4 @@
+#include "detail/released_on.hpp"
 #include "detail/run_blocking.hpp"
 #include "files/failure.hpp"
 #include "files/file_call.hpp"
@@ -9,6 +10,7 @@
 
 #include <cstdint>
 #include <limits>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -111,8 +113,12 @@ asio::awaitable<void> write_route(file_call call) {
     co_await call.ex.respond(ticket.answer().status, ticket.answer().body);
     co_return;
   }
-  pending_write pending = co_await run_blocking(
-      call.shared.blocking, [&call, &request] { return pending_write(*call.root, request); });
+  auto& pool = call.shared.blocking;
+  released_on<std::unique_ptr<pending_write>> held(pool, nullptr);
+  *held = co_await run_blocking(
+      pool, [&call, &request] { return std::make_unique<pending_write>(*call.root, request); });
+  auto const discard = [&held] { held->reset(); };
+  pending_write& pending = **held;
   wire::write_result result;
   std::optional<http_error> failed;
   try {
@@ -121,10 +127,18 @@ asio::awaitable<void> write_route(file_call call) {
     failed = error;
   }
   if (failed) {
+    co_await run_blocking(pool, discard);
     co_await drop_body(call.ex, dropped_after_failure);
     throw *failed;
   }
-  co_await run_blocking(call.shared.blocking, [&pending, &result] { pending.finish(result.size); });
+  co_await run_blocking(pool, [&pending, &result, &discard] {
+    try {
+      pending.finish(result.size);
+    } catch (...) {
+      discard();
+      throw;
+    }
+  });
   result.path = pending.shown();
   result.atomic = request.offset.has_value() || pending.atomic();
   auto const answer = wire::write_result_to_json(result);

@@ -1,3 +1,4 @@
+#include "detail/released_on.hpp"
 #include "detail/run_blocking.hpp"
 #include "http/field_text.hpp"
 #include "http/server.hpp"
@@ -227,50 +228,43 @@ asio::awaitable<void> session::write(std::string_view bytes) {
 
 asio::awaitable<void> session::send_file(unique_fd file, std::uint64_t offset,
                                          std::uint64_t length) {
+  auto& pool = owner_.shared().blocking;
+  released_on<unique_fd> held(pool, std::move(file));
   if (bodiless_ || length == 0) {
-    file.reset();
     if (output_ == output::length)
       output_left_ -= (std::min)(length, output_left_);
     if (!pending_head_.empty())
       co_await send_parts({});
     co_return;
   }
-  constexpr std::uint64_t small = 64 * 1024;
+  constexpr std::uint64_t piece_size = 64 * 1024;
   // Of a large file so much is copied, to be sent when the file is closed.
   constexpr std::uint64_t tail = 4096;
-  if (output_ != output::chunked && length > small) {
-    co_await send_whole(file.get(), offset, length - tail);
+  if (output_ != output::chunked && length > piece_size) {
+    co_await send_whole(held->get(), offset, length - tail);
     offset += length - tail;
     length = tail;
   }
-  std::string piece(static_cast<std::size_t>((std::min)(length, small)), '\0');
+  std::string piece;
   while (length > 0) {
-    auto const wanted = static_cast<std::size_t>((std::min)(length, small));
-    // Without waiting if the file is in memory, else where waiting hurts nobody.
-    iovec target{piece.data(), wanted};
-    ssize_t n = -1;
-#ifdef RWF_NOWAIT
-    n = ::preadv2(file.get(), &target, 1, static_cast<off_t>(offset), RWF_NOWAIT);
-#endif
-    if (n != static_cast<ssize_t>(wanted)) {
-      char* const data = piece.data();
-      int const fd = file.get();
-      auto const result = co_await run_blocking(owner_.shared().blocking, [=] {
-        ssize_t const got = ::pread(fd, data, wanted, static_cast<off_t>(offset));
-        return std::pair<ssize_t, int>(got, got < 0 ? errno : 0);
-      });
-      n = result.first;
-      if (n < 0)
-        throw file_error(
-            boost::system::error_code(result.second, boost::system::system_category()));
-    }
-    if (n == 0)
+    auto const wanted = static_cast<std::size_t>((std::min)(length, piece_size));
+    bool const last = wanted == length;
+    int const failed = co_await run_blocking(pool, [&held, &piece, wanted, last, offset] {
+      piece.resize(wanted);
+      ssize_t const n = ::pread(held->get(), piece.data(), wanted, static_cast<off_t>(offset));
+      int const error = n < 0 ? errno : 0;
+      piece.resize(n > 0 ? static_cast<std::size_t>(n) : 0);
+      if (last && piece.size() == wanted)
+        held->reset();
+      return error;
+    });
+    if (failed != 0)
+      throw file_error(boost::system::error_code(failed, boost::system::system_category()));
+    if (piece.empty())
       throw boost::system::system_error(asio::error::connection_aborted);
-    offset += static_cast<std::uint64_t>(n);
-    length -= static_cast<std::uint64_t>(n);
-    if (length == 0)
-      file.reset();
-    co_await write(std::string_view(piece.data(), static_cast<std::size_t>(n)));
+    offset += piece.size();
+    length -= piece.size();
+    co_await write(piece);
   }
 }
 
