@@ -4,6 +4,7 @@
 #include "detail/landlock_abi.hpp"
 #include "detail/random_id.hpp"
 #include "exec/service.hpp"
+#include "exec/start_slots.hpp"
 #include "files/routes.hpp"
 #include "host/registry.hpp"
 #include "host/routes.hpp"
@@ -93,6 +94,7 @@ int run_agent(int argc, char** argv) {
     return 0;
   }
   harden_process();
+  start_slots::common().reserve();
   settings.allowed.connections = settings.max_connections.value_or(connections_by_limit());
   unique_fd listener = open_listener(settings, launched);
   int const listener_fd = listener.get();

@@ -280,7 +280,7 @@ TEST_CASE("who stops his helper again and again keeps neither the agent nor his 
 
 TEST_CASE("a command stopped before it has begun keeps nobody waiting", "[exec][tree]") {
   agent_process agent;
-  auto command = far_down_the_path(50000);
+  auto command = far_down_the_path(100000);
   bool const with_helper = GENERATE(false, true);
   if (with_helper)
     command["timeout"] = 60;

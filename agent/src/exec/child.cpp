@@ -1,9 +1,11 @@
 #include "exec/child.hpp"
 
 #include "exec/raw_syscall.hpp"
+#include "exec/start_slots.hpp"
 
 #include <fcntl.h>
 #include <linux/capability.h>
+#include <linux/futex.h>
 #include <linux/seccomp.h>
 #include <signal.h>
 #include <sys/prctl.h>
@@ -233,9 +235,20 @@ HF_AGENT_BARE void close_all_but(int* kept, int count) {
   raw_syscall(close_range_number, first, ~0U, 0);
 }
 
+HF_AGENT_BARE void leave_table(child_plan const& child) {
+  if (child.left_table == nullptr)
+    return;
+  if (long const r = raw_syscall(close_range_number, start_slots::end, ~0U, close_range_unshare);
+      r < 0)
+    fail(child, spawn_step::fork, r);
+  __atomic_store_n(child.left_table, 1, __ATOMIC_RELEASE);
+  raw_syscall(SYS_futex, raw_pointer(child.left_table), FUTEX_WAKE_PRIVATE, 1);
+}
+
 HF_AGENT_BARE int run_child(void* argument) {
   auto const& child = *static_cast<child_plan const*>(argument);
   auto const& plan = *child.plan;
+  leave_table(child);
   if (child.tells_pid) {
     spawn_report const report{spawn_report::kind::started,
                               static_cast<std::int32_t>(raw_syscall(SYS_getpid)), 0,
@@ -251,8 +264,10 @@ HF_AGENT_BARE int run_child(void* argument) {
   place(child, plan.err, 2);
   int kept[] = {child.report, plan.keep, plan.landlock_ruleset};
   close_all_but(kept, 3);
-  if (plan.keep >= 0)
+  if (plan.keep >= 0 && plan.keep == child.keep_as)
     raw_syscall(SYS_fcntl, plan.keep, F_SETFD, 0);
+  else if (plan.keep >= 0)
+    place(child, plan.keep, child.keep_as);
   set_limits(child);
   set_oom_score(child);
   if (plan.drop_capabilities)

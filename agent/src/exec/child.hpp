@@ -38,7 +38,14 @@ struct child_plan {
   int report;
   /// Whether the new process reports its own pid there: who starts it may be killed before he can.
   bool tells_pid;
+  /// The number under which the command keeps the plan's `keep`.
+  int keep_as;
+  /// Where the process says that it has left the agent's descriptor table; null: it has its own.
+  std::int32_t* left_table;
 };
+
+/// Leaves the agent's descriptor table with a copy of its low numbers (`start_slots`), and says so.
+void leave_table(child_plan const& child);
 
 /// Closes every descriptor above 2 but those, sorting them; negative ones count for nothing. All of
 /// the agent's are close-on-exec, but a program can be long in coming, and who waits for the end of

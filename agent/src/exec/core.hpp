@@ -4,6 +4,7 @@
 #include "context.hpp"
 #include "detail/blocking_pool.hpp"
 #include "exec/log_budget.hpp"
+#include "exec/marker_reader.hpp"
 #include "exec/reaper.hpp"
 #include "exec/settings.hpp"
 
@@ -24,6 +25,7 @@ struct exec_core {
       : shared(of), settings(bounds), children(of.loop) {
     budget.memory_limit = bounds.memory;
     budget.disk_limit = bounds.disk;
+    marker_reader::common();
   }
 
   context& shared;

@@ -72,6 +72,8 @@ HF_AGENT_BARE void write_record(helper_record::kind what, int code, int status) 
 
 HF_AGENT_BARE int run_helper(void* argument) {
   auto& helper = *static_cast<helper_plan*>(argument);
+  leave_table(helper.child);
+  helper.child.left_table = nullptr;
   raw_syscall(SYS_setpgid, 0, 0);
   char const name[] = "sbx-helper";
   raw_syscall(SYS_prctl, PR_SET_NAME, raw_pointer(name), 0, 0, 0);

@@ -17,12 +17,14 @@ struct marker_reader::round {
   bool abandoned = false;
   std::unordered_map<pid_t, std::string> found = {};
 
-  void run(read_one const& read) {
+  void run(marker_reader& owner) {
     for (auto const& process : processes) {
-      auto marker = read(process.pid);
+      auto marker = owner.read_(process.pid);
       std::lock_guard const lock(mutex);
-      if (abandoned)
+      if (abandoned) {
+        owner.has_answered(process);
         return;
+      }
       if (marker)
         found.emplace(process.pid, std::move(*marker));
       ++done;
@@ -31,11 +33,12 @@ struct marker_reader::round {
   }
 
   // Waits until all have been read, or one was not in time; that one is at `done`.
-  void wait(std::chrono::milliseconds patience) {
+  void wait(marker_reader& owner) {
     std::unique_lock lock(mutex);
     for (auto seen = done; done < processes.size(); seen = done)
-      if (!progress.wait_for(lock, patience, [&] { return done > seen; })) {
+      if (!progress.wait_for(lock, owner.patience_, [&] { return done > seen; })) {
         abandoned = true;
+        owner.note_hanging(processes[done]);
         return;
       }
   }
@@ -54,13 +57,11 @@ std::unordered_map<pid_t, std::string> marker_reader::read(
   while (!left.empty() && !pool_.overloaded()) {
     auto const work = std::make_shared<round>();
     work->processes = left;
-    pool_.submit([work, read = read_] { work->run(read); });
-    work->wait(patience_);
+    pool_.submit([this, work] { work->run(*this); });
+    work->wait(*this);
     std::lock_guard const lock(work->mutex);
     found.merge(work->found);
-    auto done = work->done;
-    if (work->abandoned)
-      note_hanging(left[done++]);
+    auto const done = work->done + (work->abandoned ? 1 : 0);
     left.erase(left.begin(), left.begin() + static_cast<std::ptrdiff_t>(done));
   }
   return found;
@@ -75,6 +76,13 @@ bool marker_reader::hangs(process_info const& process) {
 void marker_reader::note_hanging(process_info const& process) {
   std::lock_guard const lock(mutex_);
   hanging_[process.pid] = process.started;
+}
+
+void marker_reader::has_answered(process_info const& process) {
+  std::lock_guard const lock(mutex_);
+  auto const it = hanging_.find(process.pid);
+  if (it != hanging_.end() && it->second == process.started)
+    hanging_.erase(it);
 }
 
 marker_reader& marker_reader::common() {

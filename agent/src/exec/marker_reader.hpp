@@ -27,13 +27,14 @@ class marker_reader {
   using read_one = std::function<std::optional<std::string>(pid_t)>;
 
   explicit marker_reader(read_one read = read_run_marker,
-                         std::chrono::milliseconds patience = std::chrono::milliseconds(100));
+                         std::chrono::milliseconds patience = std::chrono::milliseconds(1000));
 
   /// By pid, without those that have no marker or do not tell.
   [[nodiscard]] std::unordered_map<pid_t, std::string> read(
       std::vector<process_info> const& processes);
 
-  /// The agent's. It is never destroyed, because threads may hang in it.
+  /// The agent's. It is never destroyed, because threads may hang in it. To be called first at the
+  /// agent's start, while a thread is sure to be had.
   static marker_reader& common();
 
  private:
@@ -41,6 +42,7 @@ class marker_reader {
 
   bool hangs(process_info const& process);
   void note_hanging(process_info const& process);
+  void has_answered(process_info const& process);
 
   read_one read_;
   std::chrono::milliseconds patience_;

@@ -6,6 +6,7 @@
 #include "exec/stacks.hpp"
 
 #include <fcntl.h>
+#include <linux/futex.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -54,11 +55,14 @@ int make_pipe(unique_fd& read_end, unique_fd& write_end) {
 // A child that runs in the agent's memory on a stack of its own, or a fork where that is not
 // possible; `run` does not return. No pidfd is needed for a child of our own: only our waitid frees
 // its pid. And no CLONE_VFORK: it would keep the agent in the kernel for as long as the child is.
-pid_t start_process(int (*run)(void*), void* stack_top, void* plan) {
+// With `slots` the child also shares the agent's descriptor table, until it leaves it.
+pid_t start_process(int (*run)(void*), void* stack_top, void* plan, start_slots::lease& slots) {
 #ifdef HF_AGENT_FORK_ONLY
   static_cast<void>(stack_top);
+  static_cast<void>(slots);
 #else
-  pid_t const shared = ::clone(run, stack_top, CLONE_VM | SIGCHLD, plan);
+  pid_t const shared =
+      ::clone(run, stack_top, CLONE_VM | SIGCHLD | (slots ? CLONE_FILES : 0), plan);
   // An emulator that cannot share memory between processes says EINVAL.
   if (shared > 0 || (errno != EINVAL && errno != ENOSYS))
     return shared;
@@ -66,6 +70,9 @@ pid_t start_process(int (*run)(void*), void* stack_top, void* plan) {
   pid_t const pid = ::fork();
   if (pid == 0)
     run(plan);
+#ifndef HF_AGENT_FORK_ONLY
+  slots.give_back();
+#endif
   return pid;
 }
 
@@ -109,6 +116,7 @@ struct process_start::memory {
   std::vector<rlimit64> limits;
   child_plan child{};
   helper_plan helper{};
+  std::int32_t left_table = 0;
   process_stack stack;
 };
 
@@ -138,6 +146,19 @@ std::optional<spawn_failure> process_start::begin(std::function<void(outcome)> d
   if (int const error = make_pipe(report_read, report_write); error != 0)
     return spawn_failure{"fork", error};
   ::fcntl(report_read.get(), F_SETFL, O_NONBLOCK);
+  if (attributed_) {
+    if (int const error = make_pipe(records_, record_write); error != 0)
+      return spawn_failure{"fork", error};
+    ::fcntl(records_.get(), F_SETFL, O_NONBLOCK);
+  }
+  int report = report_write.get();
+  int records = record_write.get();
+  int const keep_as = m.plan.keep;
+  slots_ = start_slots::common().take();
+  if (slots_)
+    for (int* const fd : {&m.plan.in, &m.plan.out, &m.plan.err, &m.plan.keep,
+                          &m.plan.landlock_ruleset, &report, &records})
+      *fd = slots_.place(*fd);
   m.child = {&m.plan,
              m.argv.data(),
              m.envp.data(),
@@ -145,18 +166,16 @@ std::optional<spawn_failure> process_start::begin(std::function<void(outcome)> d
              m.shell_argv.data(),
              m.limits.data(),
              {},
-             report_write.get(),
-             attributed_};
+             report,
+             attributed_,
+             keep_as,
+             slots_ ? &m.left_table : nullptr};
   if (m.plan.oom_score)
     std::snprintf(m.child.oom_score, sizeof m.child.oom_score, "%d", *m.plan.oom_score);
   if (attributed_) {
-    if (int const error = make_pipe(records_, record_write); error != 0)
-      return spawn_failure{"fork", error};
-    ::fcntl(records_.get(), F_SETFL, O_NONBLOCK);
     rlimit files{};
     ::getrlimit(RLIMIT_NOFILE, &files);
-    m.helper = {m.child, record_write.get(),
-                static_cast<int>((std::min)(files.rlim_cur, rlim_t{65536})), 0};
+    m.helper = {m.child, records, static_cast<int>((std::min)(files.rlim_cur, rlim_t{65536})), 0};
   }
   m.stack = take_stack();
   if (!m.stack)
@@ -170,19 +189,32 @@ std::optional<spawn_failure> process_start::begin(std::function<void(outcome)> d
   quiet_since_ = clock::now();
   {
     all_signals_blocked const blocked;
-    first_ = attributed_ ? start_process(run_helper, m.stack.top(), &m.helper)
-                         : start_process(run_child, m.stack.top(), &m.child);
+    first_ = attributed_ ? start_process(run_helper, m.stack.top(), &m.helper, slots_)
+                         : start_process(run_child, m.stack.top(), &m.child, slots_);
   }
   if (first_ < 0) {
     int const error = errno;
     reports_.close(failed);
     return spawn_failure{"fork", error};
   }
+  wait_for_own_table();
   children_.hold(first_);
   done_ = std::move(done);
   wait_for_reports();
   wait_for_tick();
   return std::nullopt;
+}
+
+// Some microseconds. Who stops or kills the process before it gets there delays the agent by no
+// more than this, and the slots until somebody looks.
+void process_start::wait_for_own_table() {
+  if (!slots_)
+    return;
+  timespec const longest{0, 2'000'000};
+  if (__atomic_load_n(&memory_->left_table, __ATOMIC_ACQUIRE) == 0)
+    ::syscall(SYS_futex, &memory_->left_table, FUTEX_WAIT_PRIVATE, 0, &longest, nullptr, 0);
+  if (__atomic_load_n(&memory_->left_table, __ATOMIC_ACQUIRE) != 0)
+    slots_.give_back();
 }
 
 void process_start::wait_for_reports() {
@@ -228,6 +260,10 @@ void process_start::wait_for_tick() {
 // A quick command can stop its helper before that has closed the report pipe, and any process of
 // the same user can stop one that has not executed its program yet. Nobody else would notice.
 void process_start::look_after_it() {
+  // The reports cannot end before the agent's own copy is closed.
+  if (__atomic_load_n(&memory_->left_table, __ATOMIC_ACQUIRE) != 0 ||
+      children_.has_collected(first_))
+    slots_.give_back();
   if (told_ <= 0)
     told_ = __atomic_load_n(&memory_->helper.started, __ATOMIC_ACQUIRE);
   for (pid_t const pid : {first_, told_}) {
@@ -264,6 +300,7 @@ void process_start::finish() {
     ~hold() { of.release(child); }
   } const until_watched{children_, first_};
   tick_.cancel();
+  slots_.give_back();
   // Out of epoll first: a copy of the descriptor may live on in a process that is being started.
   ::close(reports_.release());
   // A helper stays on its stack, and its command was on it, too, until now.

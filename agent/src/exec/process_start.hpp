@@ -3,6 +3,7 @@
 
 #include "exec/reaper.hpp"
 #include "exec/spawn.hpp"
+#include "exec/start_slots.hpp"
 
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
@@ -51,6 +52,7 @@ class process_start : public std::enable_shared_from_this<process_start> {
   using clock = std::chrono::steady_clock;
   struct memory;
 
+  void wait_for_own_table();
   void wait_for_reports();
   void read_reports();
   void wait_for_tick();
@@ -71,6 +73,7 @@ class process_start : public std::enable_shared_from_this<process_start> {
   /// The process behind a helper, once it has told.
   pid_t told_ = -1;
   unique_fd records_;
+  start_slots::lease slots_;
   std::optional<spawn_failure> failure_;
   int stops_ = 0;
   bool killed_ = false;

@@ -30,6 +30,9 @@ inline constexpr long close_range_number = SYS_close_range;
 inline constexpr long close_range_number = 436;
 #endif
 
+/// CLOSE_RANGE_UNSHARE
+inline constexpr long close_range_unshare = 2;
+
 /// A system call without libc's wrapper; errors are negative numbers.
 HF_AGENT_BARE inline long raw_syscall(long number, long a = 0, long b = 0, long c = 0, long d = 0,
                                       long e = 0) noexcept {

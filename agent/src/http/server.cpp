@@ -9,9 +9,11 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <memory>
 #include <string>
@@ -23,7 +25,12 @@ namespace hf::agent {
 namespace {
 
 // Descriptors that are given up one by one when there are no others.
-constexpr std::size_t reserved_descriptors = 8;
+std::size_t reserved_descriptors() {
+  rlimit limit{};
+  ::getrlimit(RLIMIT_NOFILE, &limit);
+  return static_cast<std::size_t>(std::clamp<rlim_t>(limit.rlim_cur / 16, 1, 8));
+}
+
 constexpr std::size_t most_lingering = 32;
 
 std::string overload_answer(std::string_view body) {
@@ -57,13 +64,14 @@ server::server(context& shared, router const& routes, server_options options, un
       options_(std::move(options)),
       timers_(shared.loop),
       listener_(shared.loop, listener.get()),
-      pause_(shared.loop) {
+      pause_(shared.loop),
+      reserved_(reserved_descriptors()) {
   std::ignore = listener.release();
   fill_reserve();
 }
 
 void server::fill_reserve() {
-  while (reserve_.size() < reserved_descriptors) {
+  while (reserve_.size() < reserved_) {
     unique_fd one(::eventfd(0, EFD_CLOEXEC));
     if (!one)
       return;

@@ -73,6 +73,7 @@ class server {
   boost::asio::steady_timer pause_;
   // Given up when descriptors run out, so that connections can be told so.
   std::vector<unique_fd> reserve_;
+  std::size_t reserved_;
   std::size_t sessions_ = 0;
   std::size_t lingering_ = 0;
   bool stopping_ = false;
