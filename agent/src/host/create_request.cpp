@@ -2,6 +2,8 @@
 
 #include "http/exchange.hpp"
 
+#include <hf/sandbox/wire/parse_requests.hpp>
+
 #include <string>
 
 namespace hf::agent {
@@ -51,20 +53,16 @@ void read_environment(json const& body, std::map<std::string, std::string>& into
            std::to_string(wire::max_sandbox_env) + ")");
 }
 
-/// Nothing that is asked for nests deeper; what does is refused before it costs memory.
-constexpr int max_depth = 8;
-
 }  // namespace
 
 wire::create_sandboxes_request parse_create_request(std::string_view text) {
   wire::create_sandboxes_request request;
-  auto const bounded = [](int depth, json::parse_event_t event, json&) {
-    if (depth > max_depth &&
-        (event == json::parse_event_t::array_start || event == json::parse_event_t::object_start))
-      refuse("invalid JSON body: nested too deeply");
-    return true;
-  };
-  json const body = json::parse(text.begin(), text.end(), bounded, false);
+  // Checked first: a value costs many times the bytes that it was sent in.
+  wire::detail::request_bounds bounds;
+  bool const proper = json::sax_parse(text.begin(), text.end(), &bounds);
+  if (!proper && bounds.exceeded())
+    refuse("invalid JSON body: " + bounds.problem);
+  json const body = proper ? json::parse(text.begin(), text.end()) : json(nullptr);
   if (!body.is_object())
     return request;
   read_number(body, "count", 0, std::int64_t{1} << 53, request.count);

@@ -47,6 +47,10 @@ struct request_bounds {
       problem = "nested too deeply";
     return one_more();
   }
+  /// The text is too deep or has too many values, whether it is well-formed or not.
+  [[nodiscard]] bool exceeded() const noexcept {
+    return depth > max_request_depth || values > max_request_values;
+  }
   bool shallower() {
     --depth;
     return true;
