@@ -9332,8 +9332,8 @@ void lock_directory(int directory, std::string const& path) {
     if (errno != EINTR)
       throw local_error("cannot lock " + path, errno);
 }
-template <class = void>
-[[nodiscard]] std::vector<std::string> local_ids(int directory) {
+inline constexpr std::string_view ended_prefix = ".ended-";
+inline std::vector<std::string> local_ids(int directory, std::string_view prefix = {}) {
   std::vector<std::string> ids;
   int const copy = ::openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   DIR* const stream = copy < 0 ? nullptr : ::fdopendir(copy);
@@ -9342,9 +9342,14 @@ template <class = void>
       ::close(copy);
     return ids;
   }
-  while (dirent const* const entry = ::readdir(stream))
-    if (is_local_id(entry->d_name))
-      ids.emplace_back(entry->d_name);
+  while (dirent const* const entry = ::readdir(stream)) {
+    std::string_view name = entry->d_name;
+    if (!name.starts_with(prefix))
+      continue;
+    name.remove_prefix(prefix.size());
+    if (is_local_id(name))
+      ids.emplace_back(name);
+  }
   ::closedir(stream);
   return ids;
 }
@@ -11666,6 +11671,125 @@ template <class = void>
 }  // namespace hf::detail
 #endif
 
+// hf/sandbox/detail/remove_tree.hpp
+
+#ifndef HF_SANDBOX_DETAIL_REMOVE_TREE_HPP
+#define HF_SANDBOX_DETAIL_REMOVE_TREE_HPP
+namespace hf::detail {
+inline unique_fd open_with_all_rights(int parent, char const* name) {
+  int const flags = O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
+  unique_fd directory(::openat(parent, name, O_RDONLY | flags));
+  if (directory) {
+    struct stat found {};
+    if (::fstat(directory.get(), &found) == 0 && (found.st_mode & 0700) != 0700)
+      ::fchmod(directory.get(), 0700);
+    return directory;
+  }
+  if (errno != EACCES)
+    return directory;
+  unique_fd const named(::openat(parent, name, O_PATH | flags));
+  if (!named)
+    return {};
+  std::string const self = "/proc/self/fd/" + std::to_string(named.get());
+  if (::chmod(self.c_str(), 0700) == 0)
+    directory.reset(::open(self.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  return directory;
+}
+class tree_remover {
+ public:
+  using clock = std::chrono::steady_clock;
+  explicit tree_remover(clock::time_point deadline) : deadline_(deadline) {}
+  bool remove(std::string const& path) {
+    unique_fd const top = open_with_all_rights(AT_FDCWD, path.c_str());
+    if (!top)
+      return errno == ENOENT;
+    top_ = top.get();
+    while (!late_) {
+      progress_ = false;
+      visit(top_);
+      for (unsigned long long done = visited_; done < moved_ && !late_; visited_ = ++done)
+        remove_directory(top_, name_of(done + 1).c_str());
+      if (::rmdir(path.c_str()) == 0 || errno == ENOENT)
+        return true;
+      if (!progress_)
+        return false;
+    }
+    return false;
+  }
+ private:
+  static std::string name_of(unsigned long long number) {
+    return ".hf-sandbox-remove-" + std::to_string(number);
+  }
+  void visit(int directory) {
+    int const fd = ::openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR* const stream = fd < 0 ? nullptr : ::fdopendir(fd);
+    if (stream == nullptr) {
+      if (fd >= 0)
+        ::close(fd);
+      return;
+    }
+    while (dirent const* const entry = late() ? nullptr : ::readdir(stream)) {
+      char const* const name = entry->d_name;
+      if (std::strcmp(name, ".") == 0 || std::strcmp(name, "..") == 0)
+        continue;
+      if (entry->d_type != DT_DIR && ::unlinkat(directory, name, 0) == 0) {
+        progress_ = true;
+        continue;
+      }
+      if (::unlinkat(directory, name, AT_REMOVEDIR) == 0)
+        progress_ = true;
+      else if (errno == ENOTEMPTY || errno == EEXIST)
+        directory == top_ ? remove_directory(top_, name) : move_up(directory, name);
+    }
+    ::closedir(stream);
+  }
+  void remove_directory(int parent, char const* name) {
+    unique_fd const directory = open_with_all_rights(parent, name);
+    if (!directory)
+      return;
+    bool const before = progress_;
+    do {
+      progress_ = false;
+      visit(directory.get());
+      if (::unlinkat(parent, name, AT_REMOVEDIR) == 0) {
+        progress_ = true;
+        return;
+      }
+    } while (progress_ && !late_);
+    progress_ = before;
+  }
+  void move_up(int directory, char const* name) {
+    if (!open_with_all_rights(directory, name))
+      return;
+    do {
+      if (::renameat(directory, name, top_, name_of(++moved_).c_str()) == 0) {
+        progress_ = true;
+        return;
+      }
+    } while (errno == EEXIST || errno == ENOTEMPTY || errno == ENOTDIR);
+    --moved_;
+  }
+  bool late() {
+    if (!late_ && ++steps_ % 64 == 0)
+      late_ = clock::now() >= deadline_;
+    return late_;
+  }
+  clock::time_point deadline_;
+  int top_ = -1;
+  unsigned long long moved_ = 0;
+  unsigned long long visited_ = 0;
+  unsigned long steps_ = 0;
+  bool progress_ = false;
+  bool late_ = false;
+};
+inline bool remove_tree(std::string const& path,
+                        std::chrono::steady_clock::time_point deadline =
+                            (std::chrono::steady_clock::time_point::max)()) {
+  return tree_remover(deadline).remove(path);
+}
+}  // namespace hf::detail
+#endif
+
 // hf/sandbox/detail/local_sandboxes.hpp
 
 #ifndef HF_SANDBOX_DETAIL_LOCAL_SANDBOXES_HPP
@@ -11679,11 +11803,15 @@ namespace hf::detail {
 template <class Json = wire::json, class Machine = instance>
 class local_sandboxes {
  public:
+  using clock = std::chrono::steady_clock;
   explicit local_sandboxes(std::string base)
       : own_base_(base.empty()), base_(own_base_ ? default_state_directory() : std::move(base)) {}
   [[nodiscard]] bool owns_base() const noexcept { return own_base_; }
   [[nodiscard]] std::string const& base() const noexcept { return base_; }
   [[nodiscard]] std::string path_of(std::string const& id) const { return base_ + "/" + id; }
+  [[nodiscard]] std::string ended_path_of(std::string const& id) const {
+    return base_ + "/" + std::string(ended_prefix) + id;
+  }
   [[nodiscard]] unique_fd open(std::string const& id) const {
     if (!is_local_id(id))
       return {};
@@ -11713,41 +11841,56 @@ class local_sandboxes {
       return;
     if (!try_lock_directory(directory.get())) {
       end_keeper(id, directory.get());
-      auto const deadline = std::chrono::steady_clock::now() + std::chrono::seconds(2);
+      auto const deadline = clock::now() + std::chrono::seconds(2);
       for (;;) {
         if (!open(id))
           return;
         if (try_lock_directory(directory.get()))
           break;
-        if (std::chrono::steady_clock::now() >= deadline)
+        if (clock::now() >= deadline)
           throw error(errc::io_error, "sandbox " + id + " did not end");
         ::poll(nullptr, 0, 2);
       }
     }
-    remove_rest(id, directory.get());
+    hide(id);
+    remove_ended(id, directory.get(), clock::now() + patience);
   }
-  void remove_stale() const {
+  void remove_stale(clock::time_point deadline) const {
     unique_fd const base = open_private_directory(base_, false);
     if (!base)
       return;
+    auto const open_in_base = [&](std::string const& name) {
+      return unique_fd(
+          ::openat(base.get(), name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+    };
     for (auto const& id : local_ids(base.get())) {
-      unique_fd directory(
-          ::openat(base.get(), id.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+      unique_fd const directory = open_in_base(id);
       struct stat found {};
       if (directory && ::fstat(directory.get(), &found) == 0 &&
           std::time(nullptr) - found.st_mtime > 60 && try_lock_directory(directory.get()))
-        remove_rest(id, directory.get());
+        hide(id);
+    }
+    for (auto const& id : local_ids(base.get(), ended_prefix)) {
+      if (clock::now() >= deadline)
+        return;
+      unique_fd const directory = open_in_base(std::string(ended_prefix) + id);
+      if (directory && try_lock_directory(directory.get()))
+        remove_ended(id, directory.get(), deadline);
     }
   }
-  void remove_rest(std::string const& id, int directory) const {
-    std::error_code ignored;
+  void remove_stale() const { remove_stale(clock::now() + std::chrono::seconds(1)); }
+  void hide(std::string const& id) const noexcept {
+    ::rename(path_of(id).c_str(), ended_path_of(id).c_str());
+  }
+  void remove_ended(std::string const& id, int directory, clock::time_point deadline) const {
     if (auto const record = read_local_record<Json>(directory)) {
-      if (std::filesystem::path(record->scratch).filename() == scratch_name(id))
-        std::filesystem::remove_all(record->scratch, ignored);
       if (record->alias == local_alias_path(id))
         remove_local_alias(record->alias);
+      if (std::filesystem::path(record->scratch).filename() == scratch_name(id) &&
+          !remove_tree(record->scratch, deadline))
+        return;
     }
-    std::filesystem::remove_all(path_of(id), ignored);
+    (void)remove_tree(ended_path_of(id));
     remove_base_if_empty();
   }
   void remove_base_if_empty() const noexcept {
@@ -11799,10 +11942,10 @@ class local_sandboxes {
     return machine;
   }
   [[nodiscard]] auto wait_for_record(int directory) const {
-    auto const deadline = std::chrono::steady_clock::now() + longest_end;
+    auto const deadline = clock::now() + longest_end;
     for (;;) {
       auto record = read_local_record<Json>(directory);
-      if (record || try_lock_directory(directory) || std::chrono::steady_clock::now() >= deadline)
+      if (record || try_lock_directory(directory) || clock::now() >= deadline)
         return record;
       ::poll(nullptr, 0, 2);
     }
@@ -11819,26 +11962,26 @@ class local_sandboxes {
     auto const send = [&](int signal) {
       ::syscall(SYS_pidfd_send_signal, keeper.get(), signal, nullptr, 0);
     };
-    auto const gone_within = [&](std::chrono::milliseconds time) {
-      auto const deadline = std::chrono::steady_clock::now() + time;
-      for (;;) {
-        auto const left = std::chrono::duration_cast<std::chrono::milliseconds>(
-                              deadline - std::chrono::steady_clock::now())
-                              .count();
+    auto const hidden = [&] { return ::access(path_of(id).c_str(), F_OK) != 0; };
+    auto const gone_within = [&](std::chrono::milliseconds time, bool or_hidden) {
+      for (auto const until = clock::now() + time;;) {
         pollfd watched{keeper.get(), POLLIN, 0};
-        if (::poll(&watched, 1, left > 0 ? static_cast<int>(left) : 0) > 0)
+        if (::poll(&watched, 1, 10) > 0 || (or_hidden && hidden()))
           return true;
-        if (left <= 0)
+        if (clock::now() >= until)
           return false;
       }
     };
     send(SIGTERM);
-    if (gone_within(longest_end))
+    if (gone_within(longest_end, true)) {
+      gone_within(patience, false);
       return;
+    }
     send(SIGKILL);
-    gone_within(std::chrono::seconds(5));
+    gone_within(std::chrono::seconds(5), false);
   }
   static constexpr std::chrono::seconds longest_end{60};
+  static constexpr std::chrono::seconds patience{2};
   bool own_base_;
   std::string base_;
 };
@@ -12327,12 +12470,10 @@ class local_undo {
       lifeline_.reset();
       if (status_)
         status_->wait_until_gone(local_status::clock::now() + std::chrono::seconds(30));
-      std::error_code ignored;
-      if (!scratch_.empty())
-        std::filesystem::remove_all(scratch_, ignored);
       if (!alias_.empty())
         remove_local_alias(alias_);
-      std::filesystem::remove_all(sandboxes_.path_of(id_), ignored);
+      if (scratch_.empty() || remove_tree(scratch_))
+        (void)remove_tree(sandboxes_.path_of(id_));
       sandboxes_.remove_base_if_empty();
       id_.clear();
       return status_ ? status_->log() : std::string();
@@ -12566,7 +12707,8 @@ class process_launcher {
     return found;
   }
 
-  /// Ends a sandbox, returns when it is gone with everything it started and wrote.
+  /// Ends a sandbox: returns when nothing of it runs and it is not found any more. What it wrote is
+  /// removed by its keeper, which goes on after this when it is much.
   template <transport T>
   void stop(T&, std::string const& id) {
     core_of<T>()->drop(id);

@@ -93,6 +93,20 @@ TEST_CASE("a tree deeper than any path or descriptor limit is deleted", "[files]
   CHECK_FALSE(fs::exists(d));
 }
 
+TEST_CASE("a recursive delete takes directories that their owner has closed", "[files]") {
+  if (::geteuid() == 0)
+    SKIP("root is not kept out by modes; the client's suite has a user of its own");
+  agent_process agent;
+  auto const d = agent.directory() + "/d";
+  fs::create_directories(d + "/closed/inner");
+  fs::create_directories(d + "/read-only");
+  std::ofstream(d + "/read-only/file") << "x";
+  ::chmod((d + "/closed").c_str(), 0);
+  ::chmod((d + "/read-only").c_str(), 0500);
+  CHECK(agent.request("DELETE", delete_target(d, "&recursive=1")).status == 200);
+  CHECK_FALSE(fs::exists(d));
+}
+
 TEST_CASE("a directory exchanged for a link during a recursive delete leads nowhere", "[files]") {
   agent_process agent;
   auto const d = agent.directory() + "/d";

@@ -2,7 +2,8 @@
 
 #include "confine/children.hpp"
 #include "confine/log_file.hpp"
-#include "confine/remove_tree.hpp"
+
+#include <hf/sandbox/detail/local_sandboxes.hpp>
 
 #include <fcntl.h>
 #include <poll.h>
@@ -12,6 +13,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <chrono>
 #include <ctime>
 #include <string>
 
@@ -87,17 +89,32 @@ class keeper {
       drain(log_fd_, log_);
     status.line("log");
     write_all(status.fd(), log_.tail(reported_log));
-    remove_tree(how_.scratch);
+    clear_up();
+  }
+
+ private:
+  /// From the first step on the sandbox is not found any more; to remove what it wrote may take
+  /// longer. Then what keepers left that were killed at this.
+  void clear_up() const {
+    auto const slash = how_.state.rfind('/');
+    hf::detail::local_sandboxes<> const all(how_.state.substr(0, slash));
+    std::string const id = how_.state.substr(slash + 1);
+    all.hide(id);
     if (!how_.alias.empty()) {
       ::unlink(how_.alias.c_str());
       remove_parent_if_empty(how_.alias);
     }
-    remove_tree(how_.state);
+    if (hf::detail::remove_tree(how_.scratch))
+      hf::detail::remove_tree(all.ended_path_of(id));
+    try {
+      all.remove_stale((std::chrono::steady_clock::time_point::max)());
+    } catch (hf::error const&) {
+      // A state directory that is not private: nothing there is touched.
+    }
     if (how_.remove_base)
       remove_parent_if_empty(how_.state);
   }
 
- private:
   [[nodiscard]] int timeout() const {
     if (deadline_ == 0)
       return -1;

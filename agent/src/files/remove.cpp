@@ -5,6 +5,7 @@
 #include "files/resolve.hpp"
 #include "http/exchange.hpp"
 
+#include <hf/sandbox/detail/remove_tree.hpp>
 #include <hf/sandbox/detail/utf8.hpp>
 
 #include <dirent.h>
@@ -26,10 +27,10 @@ constexpr std::size_t max_open_levels = 32;
 constexpr int max_passes = 100;
 
 struct level {
-  level(unique_fd directory, std::string entry)
+  level(hf::detail::unique_fd directory, std::string entry)
       : fd(std::move(directory)), reader(fd.get()), name(std::move(entry)) {}
 
-  unique_fd fd;
+  hf::detail::unique_fd fd;
   directory_reader reader;
   /// In the level above.
   std::string name;
@@ -53,10 +54,11 @@ class tree_removal {
 
  private:
   int enter(int parent, std::string const& name) {
-    unique_fd fd(::openat(parent, name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
-    if (!fd)
+    // What its owner could make accessible with chmod is deleted without asking for that.
+    auto opened = hf::detail::open_with_all_rights(parent, name.c_str());
+    if (!opened)
       return errno;
-    levels_.push_back(std::make_unique<level>(std::move(fd), name));
+    levels_.push_back(std::make_unique<level>(std::move(opened), name));
     return 0;
   }
 
@@ -119,6 +121,8 @@ class tree_removal {
 
   /// Moves a directory from the innermost level as far up as the file system allows.
   int hoist(std::string const& name) {
+    // To move a directory is to write its "..".
+    (void)hf::detail::open_with_all_rights(levels_.back()->fd.get(), name.c_str());
     int failed = ELOOP;
     for (std::size_t to = 0; to + 1 < levels_.size(); ++to) {
       char moved[40];

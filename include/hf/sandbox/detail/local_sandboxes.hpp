@@ -3,6 +3,7 @@
 
 #include <hf/sandbox/detail/local_record.hpp>
 #include <hf/sandbox/detail/local_state.hpp>
+#include <hf/sandbox/detail/remove_tree.hpp>
 #include <hf/sandbox/error.hpp>
 #include <hf/sandbox/launchers/launcher.hpp>
 #include <hf/sandbox/wire/json.hpp>
@@ -21,7 +22,6 @@
 #include <filesystem>
 #include <optional>
 #include <string>
-#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -32,6 +32,8 @@ namespace hf::detail {
 template <class Json = wire::json, class Machine = instance>
 class local_sandboxes {
  public:
+  using clock = std::chrono::steady_clock;
+
   /// `base` empty: the default state directory.
   explicit local_sandboxes(std::string base)
       : own_base_(base.empty()), base_(own_base_ ? default_state_directory() : std::move(base)) {}
@@ -41,6 +43,10 @@ class local_sandboxes {
 
   [[nodiscard]] std::string const& base() const noexcept { return base_; }
   [[nodiscard]] std::string path_of(std::string const& id) const { return base_ + "/" + id; }
+  /// Where it is while it is cleared away.
+  [[nodiscard]] std::string ended_path_of(std::string const& id) const {
+    return base_ + "/" + std::string(ended_prefix) + id;
+  }
 
   /// The directory of one sandbox; an empty descriptor when there is none.
   [[nodiscard]] unique_fd open(std::string const& id) const {
@@ -71,56 +77,77 @@ class local_sandboxes {
     return found;
   }
 
-  /// Ends a sandbox and waits until it is gone with all it had; nothing to do when it is.
+  /// Ends a sandbox: returns when nothing of it runs and nobody finds it any more. What it wrote is
+  /// mostly gone then; a large rest is removed by its keeper, or by those of later sandboxes.
+  /// Nothing to do when there is no such sandbox.
   void end(std::string const& id) const {
     unique_fd const directory = open(id);
     if (!directory)
       return;
     if (!try_lock_directory(directory.get())) {
       end_keeper(id, directory.get());
-      // Removed by the keeper, unless that was killed itself. Those who only look whether it lives
+      // Hidden by the keeper, unless that was killed itself. Those who only look whether it lives
       // hold the lock for a moment.
-      auto const deadline = std::chrono::steady_clock::now() + std::chrono::seconds(2);
+      auto const deadline = clock::now() + std::chrono::seconds(2);
       for (;;) {
         if (!open(id))
           return;
         if (try_lock_directory(directory.get()))
           break;
-        if (std::chrono::steady_clock::now() >= deadline)
+        if (clock::now() >= deadline)
           throw error(errc::io_error, "sandbox " + id + " did not end");
         ::poll(nullptr, 0, 2);
       }
     }
-    remove_rest(id, directory.get());
+    hide(id);
+    remove_ended(id, directory.get(), clock::now() + patience);
   }
 
-  /// Clears away what is left of sandboxes whose keeper was killed.
-  void remove_stale() const {
+  /// Clears away what is left of sandboxes whose keeper was killed, up to the deadline.
+  void remove_stale(clock::time_point deadline) const {
     unique_fd const base = open_private_directory(base_, false);
     if (!base)
       return;
+    auto const open_in_base = [&](std::string const& name) {
+      return unique_fd(
+          ::openat(base.get(), name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+    };
     for (auto const& id : local_ids(base.get())) {
-      unique_fd directory(
-          ::openat(base.get(), id.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+      unique_fd const directory = open_in_base(id);
       struct stat found {};
       // A young directory may be one that is about to be locked.
       if (directory && ::fstat(directory.get(), &found) == 0 &&
           std::time(nullptr) - found.st_mtime > 60 && try_lock_directory(directory.get()))
-        remove_rest(id, directory.get());
+        hide(id);
+    }
+    for (auto const& id : local_ids(base.get(), ended_prefix)) {
+      if (clock::now() >= deadline)
+        return;
+      unique_fd const directory = open_in_base(std::string(ended_prefix) + id);
+      if (directory && try_lock_directory(directory.get()))
+        remove_ended(id, directory.get(), deadline);
     }
   }
 
-  /// Removes the directories of a sandbox that does not live; errors are passed over.
-  void remove_rest(std::string const& id, int directory) const {
-    std::error_code ignored;
+  void remove_stale() const { remove_stale(clock::now() + std::chrono::seconds(1)); }
+
+  /// Takes the directory of a sandbox that does not run any more out of sight.
+  void hide(std::string const& id) const noexcept {
+    ::rename(path_of(id).c_str(), ended_path_of(id).c_str());
+  }
+
+  /// Removes what a hidden sandbox has left; the record goes when the rest is gone. Whoever calls
+  /// this holds the lock of the directory.
+  void remove_ended(std::string const& id, int directory, clock::time_point deadline) const {
     if (auto const record = read_local_record<Json>(directory)) {
-      // The record is a file of this user's; still, only a path of the expected name is removed.
-      if (std::filesystem::path(record->scratch).filename() == scratch_name(id))
-        std::filesystem::remove_all(record->scratch, ignored);
       if (record->alias == local_alias_path(id))
         remove_local_alias(record->alias);
+      // The record is a file of this user's; still, only a path of the expected name is removed.
+      if (std::filesystem::path(record->scratch).filename() == scratch_name(id) &&
+          !remove_tree(record->scratch, deadline))
+        return;
     }
-    std::filesystem::remove_all(path_of(id), ignored);
+    (void)remove_tree(ended_path_of(id));
     remove_base_if_empty();
   }
 
@@ -188,10 +215,10 @@ class local_sandboxes {
   /// is the first thing that is written, but it may be the first one to go, too: while the keeper
   /// removes the directory, it still has the lock.
   [[nodiscard]] auto wait_for_record(int directory) const {
-    auto const deadline = std::chrono::steady_clock::now() + longest_end;
+    auto const deadline = clock::now() + longest_end;
     for (;;) {
       auto record = read_local_record<Json>(directory);
-      if (record || try_lock_directory(directory) || std::chrono::steady_clock::now() >= deadline)
+      if (record || try_lock_directory(directory) || clock::now() >= deadline)
         return record;
       ::poll(nullptr, 0, 2);
     }
@@ -209,28 +236,30 @@ class local_sandboxes {
     auto const send = [&](int signal) {
       ::syscall(SYS_pidfd_send_signal, keeper.get(), signal, nullptr, 0);
     };
-    auto const gone_within = [&](std::chrono::milliseconds time) {
-      auto const deadline = std::chrono::steady_clock::now() + time;
-      for (;;) {
-        auto const left = std::chrono::duration_cast<std::chrono::milliseconds>(
-                              deadline - std::chrono::steady_clock::now())
-                              .count();
+    auto const hidden = [&] { return ::access(path_of(id).c_str(), F_OK) != 0; };
+    auto const gone_within = [&](std::chrono::milliseconds time, bool or_hidden) {
+      for (auto const until = clock::now() + time;;) {
         pollfd watched{keeper.get(), POLLIN, 0};
-        if (::poll(&watched, 1, left > 0 ? static_cast<int>(left) : 0) > 0)
+        if (::poll(&watched, 1, 10) > 0 || (or_hidden && hidden()))
           return true;
-        if (left <= 0)
+        if (clock::now() >= until)
           return false;
       }
     };
     send(SIGTERM);
-    if (gone_within(longest_end))
+    if (gone_within(longest_end, true)) {
+      // Mostly there is little to remove: then nothing is left when this returns.
+      gone_within(patience, false);
       return;
+    }
     send(SIGKILL);
-    gone_within(std::chrono::seconds(5));
+    gone_within(std::chrono::seconds(5), false);
   }
 
-  /// How long a sandbox may take to end what runs in it and to remove what it wrote.
+  /// How long a sandbox may take to end what runs in it.
   static constexpr std::chrono::seconds longest_end{60};
+  /// How long those who end a sandbox wait for the removal of what it wrote.
+  static constexpr std::chrono::seconds patience{2};
 
   bool own_base_;
   std::string base_;

@@ -9,6 +9,7 @@
 #include <hf/sandbox/detail/local_sandboxes.hpp>
 #include <hf/sandbox/detail/local_spawn.hpp>
 #include <hf/sandbox/detail/local_status.hpp>
+#include <hf/sandbox/detail/remove_tree.hpp>
 #include <hf/sandbox/detail/signal_hold.hpp>
 #include <hf/sandbox/launchers/process_options.hpp>
 #include <hf/sandbox/wire/json.hpp>
@@ -19,7 +20,6 @@
 #include <memory>
 #include <optional>
 #include <string>
-#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -62,12 +62,10 @@ class local_undo {
       lifeline_.reset();
       if (status_)
         status_->wait_until_gone(local_status::clock::now() + std::chrono::seconds(30));
-      std::error_code ignored;
-      if (!scratch_.empty())
-        std::filesystem::remove_all(scratch_, ignored);
       if (!alias_.empty())
         remove_local_alias(alias_);
-      std::filesystem::remove_all(sandboxes_.path_of(id_), ignored);
+      if (scratch_.empty() || remove_tree(scratch_))
+        (void)remove_tree(sandboxes_.path_of(id_));
       sandboxes_.remove_base_if_empty();
       id_.clear();
       return status_ ? status_->log() : std::string();

@@ -146,9 +146,12 @@ void lock_directory(int directory, std::string const& path) {
       throw local_error("cannot lock " + path, errno);
 }
 
-/// The ids that have a directory below this one.
-template <class = void>
-[[nodiscard]] std::vector<std::string> local_ids(int directory) {
+/// Before the id, in the name of the directory of a sandbox that has ended: nobody finds it under
+/// its id any more. It goes when everything that its record names is gone.
+inline constexpr std::string_view ended_prefix = ".ended-";
+
+/// The ids that have a directory with this prefix below this one.
+inline std::vector<std::string> local_ids(int directory, std::string_view prefix = {}) {
   std::vector<std::string> ids;
   int const copy = ::openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   DIR* const stream = copy < 0 ? nullptr : ::fdopendir(copy);
@@ -157,9 +160,14 @@ template <class = void>
       ::close(copy);
     return ids;
   }
-  while (dirent const* const entry = ::readdir(stream))
-    if (is_local_id(entry->d_name))
-      ids.emplace_back(entry->d_name);
+  while (dirent const* const entry = ::readdir(stream)) {
+    std::string_view name = entry->d_name;
+    if (!name.starts_with(prefix))
+      continue;
+    name.remove_prefix(prefix.size());
+    if (is_local_id(name))
+      ids.emplace_back(name);
+  }
   ::closedir(stream);
   return ids;
 }

@@ -93,7 +93,8 @@ class process_launcher {
     return found;
   }
 
-  /// Ends a sandbox, returns when it is gone with everything it started and wrote.
+  /// Ends a sandbox: returns when nothing of it runs and it is not found any more. What it wrote is
+  /// removed by its keeper, which goes on after this when it is much.
   template <transport T>
   void stop(T&, std::string const& id) {
     core_of<T>()->drop(id);
