@@ -56,6 +56,37 @@ TEST_CASE("malformed and endless heads are noticed") {
   CHECK(last == outcome::too_large);
 }
 
+TEST_CASE("a head is limited in its lines, its fields, and all 1xx heads together") {
+  head_parser line;
+  CHECK(feed(line, {"HTTP/1.1 200 OK"}) == outcome::more);
+  CHECK(line.line("A: " + std::string(60'000, 'a')) == outcome::more);
+  CHECK(line.line("A: " + std::string(66'000, 'a')) == outcome::too_large);
+  head_parser folded;
+  CHECK(feed(folded, {"HTTP/1.1 200 OK", "A: b"}) == outcome::more);
+  CHECK(folded.line(" " + std::string(40'000, 'a')) == outcome::more);
+  CHECK(folded.line(" " + std::string(40'000, 'a')) == outcome::too_large);
+  head_parser fields;
+  CHECK(feed(fields, {"HTTP/1.1 200 OK"}) == outcome::more);
+  for (int i = 0; i < 1000; ++i)
+    REQUIRE(fields.line("A: b") == outcome::more);
+  CHECK(fields.line("A: b") == outcome::too_large);
+  head_parser interim;
+  auto last = outcome::more;
+  for (int i = 0; i < 20'000 && last == outcome::more; ++i)
+    last = feed(interim, {"HTTP/1.1 100 Continue", ""});
+  CHECK(last == outcome::too_large);
+}
+
+TEST_CASE("what cannot be a field's name or value is malformed") {
+  for (std::string const bad : {"no colon", ": v", "a b: v", "a : v", "a: \x01", "a: b\rc",
+                                "a\x7f: v", " begins folded"}) {
+    head_parser parser;
+    CAPTURE(bad);
+    CHECK(feed(parser, {"HTTP/1.1 200 OK"}) == outcome::more);
+    CHECK(parser.line(bad + "\r\n") == outcome::malformed);
+  }
+}
+
 TEST_CASE("the length of a body is read from its head, and contradictions are noticed") {
   using hf::detail::announced_length;
   using hf::detail::framing_is_ambiguous;
@@ -67,4 +98,5 @@ TEST_CASE("the length of a body is read from its head, and contradictions are no
   CHECK_FALSE(framing_is_ambiguous({200, {{"Content-Length", "3"}, {"content-length", "3"}}}));
   CHECK(framing_is_ambiguous({200, {{"Content-Length", "3"}, {"content-length", "4"}}}));
   CHECK(framing_is_ambiguous({200, {{"Content-Length", "-3"}}}));
+  CHECK(framing_is_ambiguous({200, {{"Content-Length", "18446744073709551616"}}}));
 }

@@ -42,6 +42,11 @@ concept is_void = std::is_void_v<R>;
 ///    until `connect_timeout`, if its traits say so.
 /// 12. A method that is not a token, and CR, LF or NUL in a URL, a field's name or its value, are
 ///    `errc::invalid_argument`, and nothing is sent.
+/// 13. Whatever a peer sends, `send` ends as in rule 1 (or 4), in bounded memory. A line of a head
+///    above 64 KiB, more than 1,000 fields, and heads of more than 256 KiB, those of 1xx answers
+///    included, are `protocol_error`; so are control bytes in a head, a field's name that is no
+///    token, and lengths that contradict each other. Free: a line that ends with a bare LF, what
+///    stands behind the digits of a chunk's size, and whether trailers above these limits are refused.
 ///
 /// Not required: HTTP/2, cookies, decompression, credentials in URLs.
 template <class T>

@@ -20,9 +20,11 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <exception>
 #include <limits>
 #include <optional>
 #include <span>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -193,12 +195,16 @@ class beast_exchange {
     auto& buffer = connection_.buffer();
     while (buffer.size() > 0 && !answered_ && !stopped_) {
       error_code ec;
-      auto const used = parser_->put(buffer.data(), ec);
+      check_head();
+      auto const used = put(ec);
+      if (parser_->get().body().thrown)
+        std::rethrow_exception(parser_->get().body().thrown);
       if (parser_->get().body().stopped) {
         stopped_ = true;
         return;
       }
       buffer.consume(used);
+      checked_ -= (std::min)(checked_, used);
       consumed_ = consumed_ || used > 0;
       if (ec == boost::beast::http::error::need_more)
         ec = {};
@@ -211,6 +217,36 @@ class beast_exchange {
       if (used == 0)
         return;
     }
+  }
+
+  /// Passes the head's lines to the parser that all transports share, which knows the limits: Beast
+  /// throws at a field that is too long for it, and has no limit for their number.
+  void check_head() {
+    auto const data = connection_.buffer().data();
+    auto const text = std::string_view(static_cast<char const*>(data.data()), data.size());
+    auto outcome = head_parser::outcome::more;
+    while (!head_checked_ && outcome == head_parser::outcome::more) {
+      auto const end = text.find('\n', checked_);
+      if (end == std::string_view::npos) {
+        if (text.size() - checked_ > head_parser::line_limit + 2)
+          outcome = head_parser::outcome::too_large;
+        break;
+      }
+      outcome = head_lines_.line(text.substr(checked_, end + 1 - checked_));
+      checked_ = end + 1;
+    }
+    if (outcome == head_parser::outcome::done)
+      head_checked_ = true;
+    else if (outcome != head_parser::outcome::more)
+      fail(errc::protocol_error, "the answer of " + origin_ + " has a malformed head");
+  }
+
+  std::size_t put(error_code& ec) {
+    try {
+      return parser_->put(connection_.buffer().data(), ec);
+    } catch (std::length_error const&) {  // a trailer that is too long for Beast's fields
+    }
+    fail(errc::protocol_error, "the answer of " + origin_ + " has a field that is too long");
   }
 
   void take_head() {
@@ -261,6 +297,8 @@ class beast_exchange {
   request_clock& clock_;
   http::response_sink& sink_;
   std::optional<parser_type> parser_;
+  head_parser head_lines_;
+  std::size_t checked_ = 0;
 
   std::string_view head_left_;
   std::string_view data_left_;
@@ -279,6 +317,7 @@ class beast_exchange {
   bool reading_ = false;
   bool read_ready_ = false;
   bool consumed_ = false;
+  bool head_checked_ = false;
   bool got_head_ = false;
   bool answered_ = false;
   bool refused_ = false;

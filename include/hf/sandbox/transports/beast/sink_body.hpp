@@ -12,6 +12,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <exception>
 #include <span>
 
 namespace hf::detail {
@@ -22,6 +23,8 @@ struct beast_sink_body {
     http::response_sink* sink = nullptr;
     /// Set when the sink wants no more.
     bool stopped = false;
+    /// What the sink threw. Kept, so that it is told from an exception of the parser itself.
+    std::exception_ptr thrown = {};
   };
 
   class reader {
@@ -40,8 +43,12 @@ struct beast_sink_body {
         if (piece.size() == 0)
           continue;
         auto const* const bytes = static_cast<std::byte const*>(piece.data());
-        if (value_.sink->on_data({bytes, piece.size()}) == http::flow::stop) {
-          value_.stopped = true;
+        try {
+          value_.stopped = value_.sink->on_data({bytes, piece.size()}) == http::flow::stop;
+        } catch (...) {
+          value_.thrown = std::current_exception();
+        }
+        if (value_.stopped || value_.thrown) {
           ec = boost::asio::error::operation_aborted;
           break;
         }

@@ -221,7 +221,8 @@ class curl_exchange {
       return;
     if (result == CURLE_OK && got_head_)
       return;
-    if (result == CURLE_OUT_OF_MEMORY)
+    // libcurl says the same of a line that is longer than its own limit.
+    if (result == CURLE_OUT_OF_MEMORY && !clock_.is_connected())
       throw std::bad_alloc();
     std::string const& origin = rq_.unix_socket.empty() ? route_.origin() : rq_.unix_socket;
     switch (end_) {
@@ -302,8 +303,13 @@ class curl_exchange {
   static std::size_t on_header(char* data, std::size_t size, std::size_t n, void* self) noexcept {
     auto& exchange = *static_cast<curl_exchange*>(self);
     auto const bytes = size * n;
-    if (exchange.got_head_)
-      return bytes;  // trailers
+    if (exchange.got_head_) {  // trailers
+      exchange.trailer_bytes_ += bytes;
+      if (exchange.trailer_bytes_ <= head_parser::limit)
+        return bytes;
+      exchange.end_ = end::bad_head;
+      return 0;
+    }
     bool const more =
         exchange.guarded([&] { exchange.take_header_line(std::string_view(data, bytes)); });
     return more ? bytes : 0;
@@ -388,6 +394,7 @@ class curl_exchange {
   std::optional<std::uint64_t> length_;
   std::uint64_t received_ = 0;
   std::uint64_t body_left_ = 0;
+  std::size_t trailer_bytes_ = 0;
   curl_off_t sent_ = 0;
   long tunnel_bytes_ = 0;
   end end_ = end::none;
