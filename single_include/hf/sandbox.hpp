@@ -403,6 +403,11 @@ concept is_void = std::is_void_v<R>;
 ///    until `connect_timeout`, if its traits say so.
 /// 12. A method that is not a token, and CR, LF or NUL in a URL, a field's name or its value, are
 ///    `errc::invalid_argument`, and nothing is sent.
+/// 13. Whatever a peer sends, `send` ends as in rule 1 (or 4), in bounded memory. A line of a head
+///    above 64 KiB, more than 1,000 fields, and heads of more than 256 KiB, those of 1xx answers
+///    included, are `protocol_error`; so are control bytes in a head, a field's name that is no
+///    token, and lengths that contradict each other. Free: a line that ends with a bare LF, what
+///    stands behind the digits of a chunk's size, and whether trailers above these limits are refused.
 ///
 /// Not required: HTTP/2, cookies, decompression, credentials in URLs.
 template <class T>
@@ -9091,6 +9096,62 @@ class connection_pool {
 }  // namespace hf::detail
 #endif
 
+// hf/sandbox/detail/validate_request.hpp
+
+#ifndef HF_SANDBOX_DETAIL_VALIDATE_REQUEST_HPP
+#define HF_SANDBOX_DETAIL_VALIDATE_REQUEST_HPP
+namespace hf::detail {
+[[nodiscard]] constexpr bool is_http_token(std::string_view text) noexcept {
+  for (char const c : text) {
+    bool const plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                       std::string_view("!#$%&'*+-.^_`|~").find(c) != std::string_view::npos;
+    if (!plain)
+      return false;
+  }
+  return !text.empty();
+}
+template <class = void>
+[[nodiscard]] http::url validate_request(http::request const& rq) {
+  auto const refuse = [](std::string const& what) {
+    throw error(errc::invalid_argument, "the HTTP request cannot be sent: " + what);
+  };
+  if (!is_http_token(rq.method))
+    refuse("the method is not a token");
+  if (rq.method == "CONNECT")
+    refuse("CONNECT is not for requests");
+  auto target = http::parse_url(rq.url);
+  for (auto const& field : rq.fields) {
+    if (!is_http_token(field.name))
+      refuse("a field's name is not a token");
+    if (field.value.find_first_of(std::string_view("\r\n\0", 3)) != std::string::npos)
+      refuse("the value of " + field.name + " holds CR, LF or NUL");
+    for (std::string_view const own : {"Host", "Content-Length", "Transfer-Encoding", "Expect"})
+      if (http::iequals(field.name, own))
+        refuse(field.name + " is set by the transport");
+  }
+  if (rq.unix_socket.find('\0') != std::string::npos)
+    refuse("the socket's path holds NUL");
+  if (rq.unix_socket.size() > 107)
+    refuse("the socket's path is longer than 107 bytes");
+  for (auto const* path : {&rq.tls.ca_file, &rq.tls.ca_path, &rq.tls.cert_file, &rq.tls.key_file})
+    if (path->find('\0') != std::string::npos)
+      refuse("a path of the TLS settings holds NUL");
+  return target;
+}
+template <class = void>
+void check_not_over(http::request const& rq) {
+  if (rq.stop.stop_requested())
+    throw error(errc::cancelled, "the request was cancelled before it was sent");
+  if (rq.deadline && *rq.deadline <= std::chrono::steady_clock::now())
+    throw error(errc::request_timed_out, "the request's deadline had passed before it was sent");
+}
+template <class = void>
+[[nodiscard]] bool announces_empty_body(http::request const& rq) noexcept {
+  return !rq.body.present() && (rq.method == "POST" || rq.method == "PUT" || rq.method == "PATCH");
+}
+}  // namespace hf::detail
+#endif
+
 // hf/sandbox/detail/head_parser.hpp
 
 #ifndef HF_SANDBOX_DETAIL_HEAD_PARSER_HPP
@@ -9102,29 +9163,41 @@ class basic_head_parser {
   enum class outcome { more, done, malformed, too_large };
   template <class = void>
   outcome line(std::string_view text) {
-    while (!text.empty() && (text.back() == '\n' || text.back() == '\r'))
+    if (!text.empty() && text.back() == '\n')
+      text.remove_suffix(1);
+    if (!text.empty() && text.back() == '\r')
       text.remove_suffix(1);
     bytes_ += text.size() + 2;
-    if (bytes_ > limit)
+    if (text.size() > line_limit || bytes_ > limit)
       return outcome::too_large;
+    if (has_control_byte(text))
+      return outcome::malformed;
     if (!begun_)
       return status_line(text);
     if (text.empty())
       return end();
     if (text.front() == ' ' || text.front() == '\t') {
-      if (!name_.empty())
-        value_ += " " + std::string(trim(text));
+      if (name_.empty())
+        return outcome::malformed;
+      if (value_.size() + text.size() > line_limit)
+        return outcome::too_large;
+      value_ += " " + std::string(trim(text));
       return outcome::more;
     }
     flush();
+    if (++fields_ > field_limit)
+      return outcome::too_large;
     auto const colon = text.find(':');
-    if (colon == std::string_view::npos || colon == 0)
+    if (colon == std::string_view::npos || !is_http_token(text.substr(0, colon)))
       return outcome::malformed;
-    name_ = std::string(trim(text.substr(0, colon)));
+    name_ = std::string(text.substr(0, colon));
     value_ = std::string(trim(text.substr(colon + 1)));
     return outcome::more;
   }
   [[nodiscard]] http::response_head const& head() const noexcept { return head_; }
+  [[nodiscard]] bool is_http_1_0() const noexcept { return is_http_1_0_; }
+  static constexpr std::size_t line_limit = 64 * 1024;
+  static constexpr std::size_t field_limit = 1000;
   static constexpr std::size_t limit = 256 * 1024;
  private:
   static std::string_view trim(std::string_view text) {
@@ -9134,15 +9207,23 @@ class basic_head_parser {
       text.remove_suffix(1);
     return text;
   }
+  static bool has_control_byte(std::string_view text) {
+    for (char const c : text)
+      if ((static_cast<unsigned char>(c) < 0x20 && c != '\t') || c == 0x7f)
+        return true;
+    return false;
+  }
   template <class = void>
   outcome status_line(std::string_view text) {
-    if (text.substr(0, 7) != "HTTP/1." || text.size() < 12 || text[8] != ' ')
+    if (text.substr(0, 7) != "HTTP/1." || text.size() < 12 || text[8] != ' ' ||
+        (text[7] != '0' && text[7] != '1'))
       return outcome::malformed;
     auto const status = parse_number(text.substr(9, 3));
     if (!status || *status < 100 || (text.size() > 12 && text[12] != ' '))
       return outcome::malformed;
     head_ = {};
     head_.status = static_cast<int>(*status);
+    is_http_1_0_ = text[7] == '0';
     begun_ = true;
     return outcome::more;
   }
@@ -9161,6 +9242,8 @@ class basic_head_parser {
   std::string name_;
   std::string value_;
   std::size_t bytes_ = 0;
+  std::size_t fields_ = 0;
+  bool is_http_1_0_ = false;
   bool begun_ = false;
 };
 using head_parser = basic_head_parser<>;
@@ -9179,7 +9262,7 @@ template <class = void>
   for (auto const& field : head.fields) {
     if (!http::iequals(field.name, "Content-Length"))
       continue;
-    if (field.value.empty() || field.value.find_first_not_of("0123456789") != std::string::npos)
+    if (!parse_number(field.value))
       return true;
     if (first != nullptr && *first != field.value)
       return true;
@@ -9598,62 +9681,6 @@ template <class Request>
   if (shared->found.empty())
     throw error(errc::resolve_failed, "the host " + host + " has no address");
   return std::move(shared->found);
-}
-}  // namespace hf::detail
-#endif
-
-// hf/sandbox/detail/validate_request.hpp
-
-#ifndef HF_SANDBOX_DETAIL_VALIDATE_REQUEST_HPP
-#define HF_SANDBOX_DETAIL_VALIDATE_REQUEST_HPP
-namespace hf::detail {
-[[nodiscard]] constexpr bool is_http_token(std::string_view text) noexcept {
-  for (char const c : text) {
-    bool const plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-                       std::string_view("!#$%&'*+-.^_`|~").find(c) != std::string_view::npos;
-    if (!plain)
-      return false;
-  }
-  return !text.empty();
-}
-template <class = void>
-[[nodiscard]] http::url validate_request(http::request const& rq) {
-  auto const refuse = [](std::string const& what) {
-    throw error(errc::invalid_argument, "the HTTP request cannot be sent: " + what);
-  };
-  if (!is_http_token(rq.method))
-    refuse("the method is not a token");
-  if (rq.method == "CONNECT")
-    refuse("CONNECT is not for requests");
-  auto target = http::parse_url(rq.url);
-  for (auto const& field : rq.fields) {
-    if (!is_http_token(field.name))
-      refuse("a field's name is not a token");
-    if (field.value.find_first_of(std::string_view("\r\n\0", 3)) != std::string::npos)
-      refuse("the value of " + field.name + " holds CR, LF or NUL");
-    for (std::string_view const own : {"Host", "Content-Length", "Transfer-Encoding", "Expect"})
-      if (http::iequals(field.name, own))
-        refuse(field.name + " is set by the transport");
-  }
-  if (rq.unix_socket.find('\0') != std::string::npos)
-    refuse("the socket's path holds NUL");
-  if (rq.unix_socket.size() > 107)
-    refuse("the socket's path is longer than 107 bytes");
-  for (auto const* path : {&rq.tls.ca_file, &rq.tls.ca_path, &rq.tls.cert_file, &rq.tls.key_file})
-    if (path->find('\0') != std::string::npos)
-      refuse("a path of the TLS settings holds NUL");
-  return target;
-}
-template <class = void>
-void check_not_over(http::request const& rq) {
-  if (rq.stop.stop_requested())
-    throw error(errc::cancelled, "the request was cancelled before it was sent");
-  if (rq.deadline && *rq.deadline <= std::chrono::steady_clock::now())
-    throw error(errc::request_timed_out, "the request's deadline had passed before it was sent");
-}
-template <class = void>
-[[nodiscard]] bool announces_empty_body(http::request const& rq) noexcept {
-  return !rq.body.present() && (rq.method == "POST" || rq.method == "PUT" || rq.method == "PATCH");
 }
 }  // namespace hf::detail
 #endif
@@ -13216,7 +13243,7 @@ class curl_exchange {
       return;
     if (result == CURLE_OK && got_head_)
       return;
-    if (result == CURLE_OUT_OF_MEMORY)
+    if (result == CURLE_OUT_OF_MEMORY && !clock_.is_connected())
       throw std::bad_alloc();
     std::string const& origin = rq_.unix_socket.empty() ? route_.origin() : rq_.unix_socket;
     switch (end_) {
@@ -13285,8 +13312,13 @@ class curl_exchange {
   static std::size_t on_header(char* data, std::size_t size, std::size_t n, void* self) noexcept {
     auto& exchange = *static_cast<curl_exchange*>(self);
     auto const bytes = size * n;
-    if (exchange.got_head_)
-      return bytes;  // trailers
+    if (exchange.got_head_) {  // trailers
+      exchange.trailer_bytes_ += bytes;
+      if (exchange.trailer_bytes_ <= head_parser::limit)
+        return bytes;
+      exchange.end_ = end::bad_head;
+      return 0;
+    }
     bool const more =
         exchange.guarded([&] { exchange.take_header_line(std::string_view(data, bytes)); });
     return more ? bytes : 0;
@@ -13363,6 +13395,7 @@ class curl_exchange {
   std::optional<std::uint64_t> length_;
   std::uint64_t received_ = 0;
   std::uint64_t body_left_ = 0;
+  std::size_t trailer_bytes_ = 0;
   curl_off_t sent_ = 0;
   long tunnel_bytes_ = 0;
   end end_ = end::none;
@@ -13842,6 +13875,7 @@ struct beast_sink_body {
   struct value_type {
     http::response_sink* sink = nullptr;
     bool stopped = false;
+    std::exception_ptr thrown = {};
   };
   class reader {
    public:
@@ -13857,8 +13891,12 @@ struct beast_sink_body {
         if (piece.size() == 0)
           continue;
         auto const* const bytes = static_cast<std::byte const*>(piece.data());
-        if (value_.sink->on_data({bytes, piece.size()}) == http::flow::stop) {
-          value_.stopped = true;
+        try {
+          value_.stopped = value_.sink->on_data({bytes, piece.size()}) == http::flow::stop;
+        } catch (...) {
+          value_.thrown = std::current_exception();
+        }
+        if (value_.stopped || value_.thrown) {
           ec = boost::asio::error::operation_aborted;
           break;
         }
@@ -13883,6 +13921,7 @@ struct beast_sink_body {
 #include <boost/beast/http/error.hpp>
 #include <boost/beast/http/parser.hpp>
 #include <boost/system/error_code.hpp>
+#include <stdexcept>
 namespace hf::detail {
 class beast_exchange {
  public:
@@ -14029,12 +14068,16 @@ class beast_exchange {
     auto& buffer = connection_.buffer();
     while (buffer.size() > 0 && !answered_ && !stopped_) {
       error_code ec;
-      auto const used = parser_->put(buffer.data(), ec);
+      check_head();
+      auto const used = put(ec);
+      if (parser_->get().body().thrown)
+        std::rethrow_exception(parser_->get().body().thrown);
       if (parser_->get().body().stopped) {
         stopped_ = true;
         return;
       }
       buffer.consume(used);
+      checked_ -= (std::min)(checked_, used);
       consumed_ = consumed_ || used > 0;
       if (ec == boost::beast::http::error::need_more)
         ec = {};
@@ -14047,6 +14090,32 @@ class beast_exchange {
       if (used == 0)
         return;
     }
+  }
+  void check_head() {
+    auto const data = connection_.buffer().data();
+    auto const text = std::string_view(static_cast<char const*>(data.data()), data.size());
+    auto outcome = head_parser::outcome::more;
+    while (!head_checked_ && outcome == head_parser::outcome::more) {
+      auto const end = text.find('\n', checked_);
+      if (end == std::string_view::npos) {
+        if (text.size() - checked_ > head_parser::line_limit + 2)
+          outcome = head_parser::outcome::too_large;
+        break;
+      }
+      outcome = head_lines_.line(text.substr(checked_, end + 1 - checked_));
+      checked_ = end + 1;
+    }
+    if (outcome == head_parser::outcome::done)
+      head_checked_ = true;
+    else if (outcome != head_parser::outcome::more)
+      fail(errc::protocol_error, "the answer of " + origin_ + " has a malformed head");
+  }
+  std::size_t put(error_code& ec) {
+    try {
+      return parser_->put(connection_.buffer().data(), ec);
+    } catch (std::length_error const&) {  // a trailer that is too long for Beast's fields
+    }
+    fail(errc::protocol_error, "the answer of " + origin_ + " has a field that is too long");
   }
   void take_head() {
     auto const& message = parser_->get();
@@ -14091,6 +14160,8 @@ class beast_exchange {
   request_clock& clock_;
   http::response_sink& sink_;
   std::optional<parser_type> parser_;
+  head_parser head_lines_;
+  std::size_t checked_ = 0;
   std::string_view head_left_;
   std::string_view data_left_;
   std::uint64_t body_left_ = 0;
@@ -14107,6 +14178,7 @@ class beast_exchange {
   bool reading_ = false;
   bool read_ready_ = false;
   bool consumed_ = false;
+  bool head_checked_ = false;
   bool got_head_ = false;
   bool answered_ = false;
   bool refused_ = false;
@@ -14326,6 +14398,283 @@ static_assert(transport<beast_transport>);
 
 #if defined(HF_SANDBOX_USE_HTTPLIB)
 
+// hf/sandbox/transports/httplib/socket.hpp
+
+#ifndef HF_SANDBOX_TRANSPORTS_HTTPLIB_SOCKET_HPP
+#define HF_SANDBOX_TRANSPORTS_HTTPLIB_SOCKET_HPP
+#if defined(_WIN32)
+#include <winsock2.h>
+#include <ws2tcpip.h>
+#else
+#include <fcntl.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+#endif
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#include <openssl/x509.h>
+#include <openssl/x509v3.h>
+namespace hf::detail {
+class httplib_socket {
+ public:
+#if defined(_WIN32)
+  using handle = SOCKET;
+  static constexpr handle none = INVALID_SOCKET;
+#else
+  using handle = int;
+  static constexpr handle none = -1;
+#endif
+  httplib_socket() = default;
+  httplib_socket(httplib_socket const&) = delete;
+  httplib_socket& operator=(httplib_socket const&) = delete;
+  ~httplib_socket() {
+    ssl_.reset();
+    close();
+  }
+  void serve(http::request const& rq, request_clock& clock, std::string origin) {
+    rq_ = &rq;
+    clock_ = &clock;
+    origin_ = std::move(origin);
+  }
+  [[nodiscard]] handle native() const noexcept { return socket_; }
+  void connect(std::string const& address, std::uint16_t port) {
+    if (!rq_->unix_socket.empty()) {
+#if !defined(_WIN32)
+      sockaddr_un to{};
+      to.sun_family = AF_UNIX;
+      std::memcpy(to.sun_path, rq_->unix_socket.data(), rq_->unix_socket.size());
+      connect_to(AF_UNIX, reinterpret_cast<sockaddr const*>(&to), sizeof to);
+#endif
+      return;
+    }
+    addrinfo hints{};
+    hints.ai_socktype = SOCK_STREAM;
+    hints.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV;
+    addrinfo* list = nullptr;
+    if (::getaddrinfo(address.c_str(), std::to_string(port).c_str(), &hints, &list) != 0)
+      fail(errc::resolve_failed, address + " is no address", 0);
+    std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)> const owner(list, &::freeaddrinfo);
+    connect_to(list->ai_family, list->ai_addr, list->ai_addrlen);
+    int const on = 1;
+    ::setsockopt(socket_, IPPROTO_TCP, TCP_NODELAY, reinterpret_cast<char const*>(&on), sizeof on);
+  }
+  void start_tls(std::string const& host, http::tls_settings const& tls) {
+    auto const context = make_context(tls);
+    ssl_.reset(SSL_new(context.get()));
+    if (!ssl_ || SSL_set_fd(ssl_.get(), static_cast<int>(socket_)) != 1)
+      fail(errc::tls_failed, "no TLS session: " + tls_reason(), 0);
+    auto* const parameters = SSL_get0_param(ssl_.get());
+    bool const is_address = X509_VERIFY_PARAM_set1_ip_asc(parameters, host.c_str()) == 1;
+    if (!is_address && (SSL_set_tlsext_host_name(ssl_.get(), host.c_str()) != 1 ||
+                        SSL_set1_host(ssl_.get(), host.c_str()) != 1))
+      fail(errc::tls_failed, host + " is no name for TLS", 0);
+    ERR_clear_error();
+    for (int done = 0; (done = SSL_connect(ssl_.get())) != 1; ERR_clear_error()) {
+      auto const events = wanted(done);
+      if (events == 0)
+        fail(errc::tls_failed, origin_ + ": the TLS handshake failed: " + tls_reason(), 0);
+      wait(events);
+    }
+  }
+  enum class end { none, good, broken };
+  [[nodiscard]] std::size_t read(char* to, std::size_t size, end& how) {
+    how = end::none;
+    while (true) {
+      short events = readable;
+      if (ssl_) {
+        ERR_clear_error();
+        std::size_t n = 0;
+        int const done = SSL_read_ex(ssl_.get(), to, size, &n);
+        if (done == 1)
+          return moved(n);
+        how = SSL_get_error(ssl_.get(), done) == SSL_ERROR_ZERO_RETURN ? end::good : end::broken;
+        events = wanted(done);
+        if (events == 0)
+          return 0;
+      } else {
+        auto const n = ::recv(socket_, to, static_cast<native_size>(size), 0);
+        if (n > 0)
+          return moved(static_cast<std::size_t>(n));
+        how = n == 0 ? end::good : end::broken;
+        if (n == 0 || !would_block())
+          return 0;
+      }
+      wait(events);
+    }
+  }
+  [[nodiscard]] std::size_t write(char const* from, std::size_t size) {
+    while (true) {
+      short events = writable;
+      if (ssl_) {
+        ERR_clear_error();
+        std::size_t n = 0;
+        int const done = SSL_write_ex(ssl_.get(), from, size, &n);
+        if (done == 1)
+          return moved(n);
+        events = wanted(done);
+        if (events == 0)
+          return 0;
+      } else {
+        auto const n = ::send(socket_, from, static_cast<native_size>(size), 0);
+        if (n > 0)
+          return moved(static_cast<std::size_t>(n));
+        if (!would_block())
+          return 0;
+      }
+      wait(events);
+    }
+  }
+  [[nodiscard]] bool still_good() const {
+    char byte = 0;
+    return ::recv(socket_, &byte, 1, MSG_PEEK) < 0 && would_block();
+  }
+ private:
+#if defined(_WIN32)
+  using native_size = int;
+  using poll_entry = WSAPOLLFD;
+  static int last_error() noexcept { return WSAGetLastError(); }
+  static bool would_block() noexcept { return last_error() == WSAEWOULDBLOCK; }
+  static bool connecting() noexcept { return last_error() == WSAEWOULDBLOCK; }
+#else
+  using native_size = std::size_t;
+  using poll_entry = pollfd;
+  static int last_error() noexcept { return errno; }
+  static bool would_block() noexcept {
+    return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR;
+  }
+  static bool connecting() noexcept { return errno == EINPROGRESS || errno == EINTR; }
+#endif
+  static constexpr short readable = POLLIN;
+  static constexpr short writable = POLLOUT;
+  std::size_t moved(std::size_t n) {
+    clock_->moved();
+    return n;
+  }
+  void close() noexcept {
+#if defined(_WIN32)
+    if (socket_ != none)
+      ::closesocket(socket_);
+#else
+    if (socket_ != none)
+      ::close(socket_);
+#endif
+    socket_ = none;
+  }
+  template <class Size>
+  void connect_to(int family, sockaddr const* to, Size size) {
+    close();
+    socket_ = ::socket(family, SOCK_STREAM, 0);
+    if (socket_ == none)
+      fail(errc::connect_failed, origin_ + ": no socket", last_error());
+#if defined(_WIN32)
+    u_long on = 1;
+    ::ioctlsocket(socket_, FIONBIO, &on);
+#else
+    ::fcntl(socket_, F_SETFD, FD_CLOEXEC);
+    ::fcntl(socket_, F_SETFL, O_NONBLOCK);
+#endif
+    if (::connect(socket_, to, static_cast<socklen_t>(size)) == 0)
+      return;
+    int problem = last_error();
+    if (connecting()) {
+      wait(writable);
+      socklen_t room = sizeof problem;
+      ::getsockopt(socket_, SOL_SOCKET, SO_ERROR, reinterpret_cast<char*>(&problem), &room);
+    }
+    if (problem != 0)
+      fail(errc::connect_failed, origin_ + ": cannot connect", problem);
+  }
+  void wait(short events) {
+    constexpr auto slice = std::chrono::milliseconds(20);
+    while (true) {
+      if (rq_->stop.stop_requested())
+        fail(errc::cancelled, "the request to " + origin_ + " was cancelled", 0);
+      if (clock_->expired())
+        fail(errc::request_timed_out, clock_->describe(origin_), 0);
+      auto const most = rq_->stop.stop_possible() ? slice : std::chrono::milliseconds(60'000);
+      poll_entry entry{};
+      entry.fd = socket_;
+      entry.events = events;
+      auto const limit = static_cast<int>(clock_->left(most).count());
+#if defined(_WIN32)
+      int const ready = ::WSAPoll(&entry, 1, limit);
+#else
+      int const ready = ::poll(&entry, 1, limit);
+#endif
+      if (ready > 0)
+        return;
+    }
+  }
+  [[nodiscard]] short wanted(int result) const noexcept {
+    switch (SSL_get_error(ssl_.get(), result)) {
+      case SSL_ERROR_WANT_READ:
+        return readable;
+      case SSL_ERROR_WANT_WRITE:
+        return writable;
+      default:
+        return 0;
+    }
+  }
+  [[nodiscard]] static std::string tls_reason() {
+    char const* const text = ERR_reason_error_string(ERR_peek_last_error());
+    return text == nullptr ? "the connection broke" : text;
+  }
+  struct context_deleter {
+    void operator()(SSL_CTX* context) const noexcept { SSL_CTX_free(context); }
+  };
+  struct ssl_deleter {
+    void operator()(SSL* ssl) const noexcept { SSL_free(ssl); }
+  };
+  using context_ptr = std::unique_ptr<SSL_CTX, context_deleter>;
+  context_ptr make_context(http::tls_settings const& tls) const {
+    ERR_clear_error();
+    context_ptr made(SSL_CTX_new(TLS_client_method()));
+    if (!made)
+      fail(errc::tls_failed, "no TLS context: " + tls_reason(), 0);
+    SSL_CTX_set_min_proto_version(made.get(), TLS1_2_VERSION);
+    SSL_CTX_set_mode(made.get(), SSL_MODE_ENABLE_PARTIAL_WRITE |
+                                     SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
+                                     SSL_MODE_RELEASE_BUFFERS);
+    SSL_CTX_set_verify(made.get(), SSL_VERIFY_PEER, nullptr);
+    auto const* const file = tls.ca_file.empty() ? nullptr : tls.ca_file.c_str();
+    auto const* const path = tls.ca_path.empty() ? nullptr : tls.ca_path.c_str();
+    if (file != nullptr || path != nullptr) {
+      if (SSL_CTX_load_verify_locations(made.get(), file, path) != 1)
+        fail(errc::tls_failed, "cannot read the certification authorities in " + tls.ca_file +
+                                   tls.ca_path + ": " + tls_reason(), 0);
+    } else {
+      SSL_CTX_load_verify_locations(made.get(), nullptr, X509_get_default_cert_dir());
+      SSL_CTX_load_verify_locations(made.get(), X509_get_default_cert_file(), nullptr);
+    }
+    auto const& key = tls.key_file.empty() ? tls.cert_file : tls.key_file;
+    if (!tls.cert_file.empty() &&
+        (SSL_CTX_use_certificate_chain_file(made.get(), tls.cert_file.c_str()) != 1 ||
+         SSL_CTX_use_PrivateKey_file(made.get(), key.c_str(), SSL_FILETYPE_PEM) != 1))
+      fail(errc::tls_failed, "cannot use the client certificate: " + tls_reason(), 0);
+    return made;
+  }
+  [[noreturn]] void fail(errc code, std::string text, int system) const {
+    error_details details;
+    details.may_have_reached_peer = clock_->is_connected();
+    details.system_error = system;
+    if (system != 0)
+      text += ": " + std::system_category().message(system);
+    throw error(code, std::move(text), std::move(details));
+  }
+  http::request const* rq_ = nullptr;
+  request_clock* clock_ = nullptr;
+  std::string origin_;
+  handle socket_ = none;
+  std::unique_ptr<SSL, ssl_deleter> ssl_;
+};
+}  // namespace hf::detail
+#endif
+
 // hf/sandbox/transports/httplib/connection.hpp
 
 #ifndef HF_SANDBOX_TRANSPORTS_HTTPLIB_CONNECTION_HPP
@@ -14335,76 +14684,14 @@ static_assert(transport<beast_transport>);
     "cpp-httplib has to be used with CPPHTTPLIB_OPENSSL_SUPPORT and the other flags that its library was compiled with, else its classes differ in size: take them from its CMake package or pkg-config file"
 #endif
 #include <httplib.h>
-#include <openssl/ssl.h>
-#include <openssl/x509.h>
 namespace hf::detail {
-class httplib_connection {
+class httplib_client : public httplib::ClientImpl {
  public:
-  httplib_connection(http::request const& rq, http::url const& target, std::string const& address,
-                     http::tls_settings const& tls) {
-    bool const local = !rq.unix_socket.empty();
-    auto const& host = local ? rq.unix_socket : target.host;
-    if (target.tls()) {
-      auto const& key = tls.key_file.empty() ? tls.cert_file : tls.key_file;
-      auto client = std::make_unique<httplib::SSLClient>(host, target.port, tls.cert_file, key);
-      if (!client->is_valid())
-        throw error(errc::tls_failed, "cpp-httplib cannot use the client certificate");
-      watch_alerts(*client);
-      client_ = std::move(client);
-      client_->enable_server_certificate_verification(true);
-      if (tls.ca_file.empty() && tls.ca_path.empty())
-        client_->set_ca_cert_path("", X509_get_default_cert_dir());
-      else
-        client_->set_ca_cert_path(tls.ca_file, tls.ca_path);
-    } else {
-      client_ = std::make_unique<httplib::ClientImpl>(host, target.port);
-    }
-    if (local)
-      client_->set_address_family(AF_UNIX);
-    else
-      client_->set_hostname_addr_map({{host, address}});
-    client_->set_keep_alive(true);
-    client_->set_follow_location(false);
-    client_->set_decompress(false);
-    client_->set_tcp_nodelay(!local);
-    keep_target(*client_);
-    client_->set_socket_options([this](socket_t s) { on_socket(s); });
-    client_->set_logger([this, tls = target.tls()](auto const&, auto const&) {
-      broke_ = tls ? !peer_ended_ : errno_tells_break();
-    });
+  explicit httplib_client(http::url const& target) : ClientImpl(target.host, target.port) {
+    set_keep_alive(true);
+    keep_target(*this);
   }
-  httplib_connection(httplib_connection const&) = delete;
-  httplib_connection& operator=(httplib_connection const&) = delete;
-  [[nodiscard]] httplib::ClientImpl& client() noexcept { return *client_; }
-  void set_limits(http::request const& rq) {
-    auto const limit = [](std::chrono::milliseconds wanted) {
-      return wanted.count() > 0 ? wanted : std::chrono::milliseconds(std::chrono::hours(24));
-    };
-    client_->set_connection_timeout(limit(rq.connect_timeout));
-    client_->set_read_timeout(limit(rq.stall_timeout));
-    client_->set_write_timeout(limit(rq.stall_timeout));
-    sockets_ = 0;
-    broke_ = false;
-  }
-  [[nodiscard]] bool broke() const noexcept { return broke_; }
-  [[nodiscard]] bool still_good() const {
-    if (client_->is_socket_open() == 0)
-      return false;
-#if defined(_WIN32)
-    return true;
-#else
-    char byte = 0;
-    auto const n = ::recv(client_->socket(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
-    return n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK);
-#endif
-  }
-  [[nodiscard]] bool is_open() const {
-    return client_->is_socket_open() != 0;
-  }
-  void mark_used() noexcept {
-    used_ = true;
-  }
-  struct would_resend {};
+  using ClientImpl::process_request;
  private:
   template <class Client>
   static void keep_target(Client& client) {
@@ -14413,107 +14700,154 @@ class httplib_connection {
     else
       client.set_url_encode(false);
   }
-  void watch_alerts(httplib::SSLClient& client) {
-    auto* const context = tls_context(client);
-    SSL_CTX_set_app_data(context, this);
-    SSL_CTX_set_info_callback(context, [](SSL const* ssl, int where, int value) {
-      if (where == SSL_CB_READ_ALERT && (value & 0xff) == SSL_AD_CLOSE_NOTIFY)
-        static_cast<httplib_connection*>(SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl)))->peer_ended_ =
-            true;
-    });
-  }
-  template <class Client>
-  static SSL_CTX* tls_context(Client& client) {
-    if constexpr (requires { client.tls_context(); })
-      return static_cast<SSL_CTX*>(client.tls_context());
-    else
-      return client.ssl_context();
-  }
-  static bool errno_tells_break() noexcept {
-    return errno == ECONNRESET || errno == ECONNABORTED || errno == ENOTCONN ||
-           errno == ETIMEDOUT || errno == EHOSTUNREACH || errno == ENETUNREACH;
-  }
-  void on_socket(socket_t s) {
-    if (++sockets_ == 1 && !used_)
-      return;
-#if defined(_WIN32)
-    ::closesocket(s);
-#else
-    ::close(s);
-#endif
-    throw would_resend{};
-  }
-  std::unique_ptr<httplib::ClientImpl> client_;
-  int sockets_ = 0;
-  bool used_ = false;
-  bool peer_ended_ = false;
-  bool broke_ = false;
+};
+struct httplib_connection {
+  explicit httplib_connection(http::url const& target) : client(target) {}
+  httplib_client client;
+  httplib_socket socket = {};
 };
 }  // namespace hf::detail
 #endif
 
-// hf/sandbox/transports/httplib/interrupter.hpp
+// hf/sandbox/detail/answer_reader.hpp
 
-#ifndef HF_SANDBOX_TRANSPORTS_HTTPLIB_INTERRUPTER_HPP
-#define HF_SANDBOX_TRANSPORTS_HTTPLIB_INTERRUPTER_HPP
+#ifndef HF_SANDBOX_DETAIL_ANSWER_READER_HPP
+#define HF_SANDBOX_DETAIL_ANSWER_READER_HPP
 namespace hf::detail {
-template <class Client>
-class httplib_interrupter {
+class answer_reader {
  public:
-  httplib_interrupter(Client& client, http::request const& rq)
-      : client_(client), on_stop_(rq.stop, wake{this}) {
-    if (rq.deadline)
-      start(rq.deadline);
-  }
-  httplib_interrupter(httplib_interrupter const&) = delete;
-  httplib_interrupter& operator=(httplib_interrupter const&) = delete;
-  ~httplib_interrupter() {
-    std::thread ending;
-    {
-      std::lock_guard const lock(mutex_);
-      done_ = true;
-      changed_.notify_all();
-      ending = std::move(thread_);
+  enum class event { need_more, head, data, done, malformed };
+  explicit answer_reader(bool head_request) : head_request_(head_request) {}
+  event next(std::string_view& input, std::string_view& piece) {
+    while (true) {
+      switch (state_) {
+        case state::done:
+          return event::done;
+        case state::malformed:
+          return event::malformed;
+        case state::body:
+        case state::chunk:
+          if (left_ == 0) {
+            state_ = state_ == state::chunk ? state::chunk_end : state::done;
+            break;
+          }
+          if (input.empty())
+            return event::need_more;
+          piece = input.substr(
+              0, static_cast<std::size_t>((std::min<std::uint64_t>)(left_, input.size())));
+          input.remove_prefix(piece.size());
+          if (!ends_with_connection_)
+            left_ -= piece.size();
+          return event::data;
+        default:
+          if (!take_line(input))
+            return state_ == state::malformed ? event::malformed : event::need_more;
+          bool const had_head = has_head_;
+          on_line(line_);
+          line_.clear();
+          if (has_head_ && !had_head)
+            return event::head;
+      }
     }
-    if (ending.joinable())
-      ending.join();
+  }
+  [[nodiscard]] bool at_end() const noexcept {
+    return state_ == state::done || (state_ == state::body && ends_with_connection_);
+  }
+  [[nodiscard]] bool has_head() const noexcept { return has_head_; }
+  [[nodiscard]] http::response_head const& head() const noexcept { return parser_.head(); }
+  [[nodiscard]] bool keeps_connection() const {
+    if (state_ != state::done || ends_with_connection_ || parser_.is_http_1_0())
+      return false;
+    for (auto const& field : head().fields)
+      if (http::iequals(field.name, "Connection") && !http::iequals(field.value, "keep-alive"))
+        return false;
+    return true;
   }
  private:
-  struct wake {
-    httplib_interrupter* self;
-    void operator()() const {
-      {
-        std::lock_guard const lock(self->mutex_);
-        self->stopped_ = true;
-        self->changed_.notify_all();
-      }
-      self->start(std::nullopt);
+  enum class state { head, body, chunk_size, chunk, chunk_end, trailer, done, malformed };
+  bool take_line(std::string_view& input) {
+    auto const end = input.find('\n');
+    auto const part = input.substr(0, end == std::string_view::npos ? end : end + 1);
+    if (line_.size() + part.size() > head_parser::line_limit + 2) {
+      state_ = state::malformed;
+      return false;
     }
-  };
-  void start(std::optional<std::chrono::steady_clock::time_point> at) {
-    std::lock_guard const lock(mutex_);
-    if (thread_.joinable() || done_)
+    line_ += part;
+    input.remove_prefix(part.size());
+    constexpr std::string_view begin = "HTTP/1.";
+    auto const n = (std::min)(line_.size(), begin.size());
+    if (state_ == state::head && first_line_ && line_.compare(0, n, begin, 0, n) != 0) {
+      state_ = state::malformed;
+      return false;
+    }
+    return end != std::string_view::npos;
+  }
+  void on_line(std::string_view line) {
+    if (state_ == state::head) {
+      first_line_ = false;
+      auto const outcome = parser_.line(line);
+      if (outcome == head_parser::outcome::done)
+        begin_body();
+      else if (outcome != head_parser::outcome::more)
+        state_ = state::malformed;
       return;
-    thread_ = std::thread([this, at] { run(at); });
-  }
-  void run(std::optional<std::chrono::steady_clock::time_point> at) {
-    std::unique_lock lock(mutex_);
-    if (at)
-      changed_.wait_until(lock, *at, [this] { return done_ || stopped_; });
-    while (!done_) {
-      lock.unlock();
-      client_.stop();
-      lock.lock();
-      changed_.wait_for(lock, std::chrono::milliseconds(10), [this] { return done_; });
+    }
+    while (!line.empty() && (line.back() == '\n' || line.back() == '\r'))
+      line.remove_suffix(1);
+    if (state_ == state::chunk_size) {
+      chunk_line(line);
+    } else if (state_ == state::chunk_end) {
+      state_ = line.empty() ? state::chunk_size : state::malformed;
+    } else if (line.empty()) {
+      state_ = state::done;
+    } else {
+      trailer_bytes_ += line.size() + 2;
+      if (trailer_bytes_ > head_parser::limit)
+        state_ = state::malformed;
     }
   }
-  Client& client_;
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  std::thread thread_;
-  bool stopped_ = false;
-  bool done_ = false;
-  stop_callback<wake> on_stop_;
+  void begin_body() {
+    if (framing_is_ambiguous(head())) {
+      state_ = state::malformed;
+      return;
+    }
+    has_head_ = true;
+    if (auto const length = announced_length(head(), head_request_)) {
+      state_ = state::body;
+      left_ = *length;
+      return;
+    }
+    auto coding = head().fields.get("Transfer-Encoding");
+    coding = coding.substr(coding.find_last_of(", \t") + 1);
+    if (http::iequals(coding, "chunked")) {
+      state_ = state::chunk_size;
+      return;
+    }
+    state_ = state::body;
+    ends_with_connection_ = true;
+    left_ = (std::numeric_limits<std::uint64_t>::max)();
+  }
+  void chunk_line(std::string_view line) {
+    auto size = line.substr(0, line.find(';'));
+    while (!size.empty() && (size.back() == ' ' || size.back() == '\t'))
+      size.remove_suffix(1);
+    auto const number = parse_number<16>(size);
+    if (!number) {
+      state_ = state::malformed;
+      return;
+    }
+    left_ = *number;
+    state_ = left_ == 0 ? state::trailer : state::chunk;
+  }
+  head_parser parser_;
+  std::string line_;
+  std::uint64_t left_ = 0;
+  std::size_t trailer_bytes_ = 0;
+  state state_ = state::head;
+  bool head_request_;
+  bool first_line_ = true;
+  bool has_head_ = false;
+  bool ends_with_connection_ = false;
 };
 }  // namespace hf::detail
 #endif
@@ -14575,7 +14909,7 @@ class sigpipe_guard {
 #ifndef HF_SANDBOX_TRANSPORTS_HTTPLIB_EXCHANGE_HPP
 #define HF_SANDBOX_TRANSPORTS_HTTPLIB_EXCHANGE_HPP
 namespace hf::detail {
-class httplib_exchange {
+class httplib_exchange final : public httplib::Stream {
  public:
   httplib_exchange(httplib_connection& connection, http::request const& rq, http::url const& target,
                    std::string const& user_agent, request_clock& clock, http::response_sink& sink)
@@ -14584,41 +14918,46 @@ class httplib_exchange {
         target_(target),
         user_agent_(user_agent),
         clock_(clock),
-        sink_(sink) {}
+        sink_(sink),
+        reader_(rq.method == "HEAD") {}
   httplib_exchange(httplib_exchange const&) = delete;
   httplib_exchange& operator=(httplib_exchange const&) = delete;
   void run() {
     auto request = make_request();
     httplib::Response response;
     auto problem = httplib::Error::Success;
-    bool sent = false;
-    bool resend = false;
-    {
-      sigpipe_guard const no_signal;
-      httplib_interrupter<httplib::ClientImpl> const interrupter(connection_.client(), rq_);
-      try {
-        sent = connection_.client().send(request, response, problem);
-      } catch (httplib_connection::would_resend const&) {
-        resend = true;
-      }
-    }
-    if (thrown_)
-      std::rethrow_exception(thrown_);
-    if (stopped_)
-      return;
-    if (sent && !got_head_) {
-      guarded([&] { take_head(response); });
-      if (thrown_)
-        std::rethrow_exception(thrown_);
-    }
-    bool const cut = !length_ && (rq_.stop.stop_requested() || clock_.expired() ||
-                                  (ends_with_connection_ && connection_.broke()));
-    whole_ = sent && got_head_ && !cut;
-    if (whole_ || (got_head_ && length_ == received_))
-      return;
-    report(problem, resend);
+    clock_.connected();
+    sigpipe_guard const no_signal;
+    connection_.client.process_request(*this, request, response, false, problem);
+    if (!answered_ && !stopped_)
+      lost();
   }
-  [[nodiscard]] bool whole() const noexcept { return whole_ && !stopped_; }
+  [[nodiscard]] bool whole() const {
+    return answered_ && !stopped_ && input_.empty() && reader_.keeps_connection();
+  }
+  bool is_readable() const { return true; }
+  bool is_writable() const { return true; }
+  bool wait_readable() const { return true; }
+  bool wait_writable() const { return true; }
+  bool is_peer_alive() const { return true; }
+  time_t duration() const { return 0; }
+  void get_remote_ip_and_port(std::string&, int&) const {}
+  void get_local_ip_and_port(std::string&, int&) const {}
+  socket_t socket() const { return connection_.socket.native(); }
+  ssize_t write(char const* data, std::size_t size) {
+    auto const n = connection_.socket.write(data, size);
+    if (n == 0)
+      lost();
+    return static_cast<ssize_t>(n);
+  }
+  ssize_t read(char* to, std::size_t size) {
+    if (!answered_ && !read_answer())
+      return -1;
+    auto const n = (std::min)(size, for_library_.size());
+    std::copy_n(for_library_.begin(), n, to);
+    for_library_.remove_prefix(n);
+    return static_cast<ssize_t>(n);
+  }
  private:
   httplib::Request make_request() {
     httplib::Request out;
@@ -14634,101 +14973,72 @@ class httplib_exchange {
         reader->rewind();
       out.content_length_ = static_cast<std::size_t>(rq_.body.size());
       out.content_provider_ = [this](std::size_t offset, std::size_t left, httplib::DataSink& to) {
-        return guarded([&] { provide(offset, left, to); });
+        return provide(offset, left, to);
       };
     }
-    out.response_handler = [this](httplib::Response const& response) {
-      bool const more = guarded([&] { take_head(response); });
-      return more && !(length_ && *length_ == 0 && response.status == 304);
-    };
-    out.content_receiver = [this](char const* data, std::size_t size, auto...) {
-      return guarded([&] {
-        received_ += size;
-        auto const piece = std::as_bytes(std::span<char const>(data, size));
-        if (sink_.on_data(piece) == http::flow::stop)
-          stopped_ = true;
-      });
-    };
+    out.content_receiver = [](char const*, std::size_t, auto...) { return true; };
     return out;
   }
-  void provide(std::size_t offset, std::size_t left, httplib::DataSink& to) {
+  bool provide(std::size_t offset, std::size_t left, httplib::DataSink& to) {
+    auto const n = (std::min)(left, block_size);
     auto* const reader = rq_.body.reader();
-    if (reader == nullptr) {
-      auto const n = (std::min)(left, block_size);
-      write_failed_ = !to.write(rq_.body.text().data() + offset, n);
-      return;
+    if (reader == nullptr)
+      return to.write(rq_.body.text().data() + offset, n);
+    block_.resize(n);
+    auto const got = reader->read(std::as_writable_bytes(std::span<char>(block_.data(), n)));
+    if (got == 0)
+      fail(errc::invalid_argument, "the request's body ended before its announced size");
+    clock_.moved();  // the reader's time is not the peer's silence
+    return to.write(block_.data(), got);
+  }
+  bool read_answer() {
+    block_.resize(block_size);
+    std::string_view piece;
+    while (true) {
+      switch (reader_.next(input_, piece)) {
+        case answer_reader::event::need_more:
+          if (!more_input())
+            return true;
+          break;
+        case answer_reader::event::head:
+          stopped_ = sink_.on_head(reader_.head()) == http::flow::stop;
+          break;
+        case answer_reader::event::data:
+          stopped_ = sink_.on_data(std::as_bytes(std::span(piece))) == http::flow::stop;
+          break;
+        case answer_reader::event::malformed:
+          fail(errc::protocol_error, "the answer of " + target_.origin() + " is malformed");
+        case answer_reader::event::done:
+          answered_ = true;
+          return true;
+      }
+      if (stopped_)
+        return false;
+      clock_.moved();  // the sink's time is not the peer's silence
+      if (rq_.stop.stop_requested())
+        fail(errc::cancelled, "the request to " + target_.origin() + " was cancelled");
+      if (clock_.expired())
+        fail(errc::request_timed_out, clock_.describe(target_.origin()));
     }
-    block_.resize((std::min)(left, block_size));
-    auto const n =
-        reader->read(std::as_writable_bytes(std::span<char>(block_.data(), block_.size())));
-    if (n == 0)
-      throw refused(errc::invalid_argument, "the request's body ended before its announced size");
-    clock_.moved();
-    write_failed_ = !to.write(block_.data(), n);
   }
-  void take_head(httplib::Response const& response) {
-    if (response.status == 101)
-      throw refused(errc::protocol_error, "the server changes the protocol without being asked");
-    if (response.status < 200)
-      throw refused(errc::unsupported, "cpp-httplib cannot skip an answer of status " +
-                                           std::to_string(response.status));
-    http::response_head head;
-    head.status = response.status;
-    for (auto const& [name, value] : response.headers)
-      head.fields.add(name, value);
-    if (framing_is_ambiguous(head))
-      throw refused(errc::protocol_error, "the answer has no clear length");
-    got_head_ = true;
-    length_ = announced_length(head, rq_.method == "HEAD");
-    ends_with_connection_ = !length_ && !head.fields.contains("Transfer-Encoding");
-    if (sink_.on_head(head) == http::flow::stop)
-      stopped_ = true;
+  bool more_input() {
+    auto how = httplib_socket::end::none;
+    auto const n = connection_.socket.read(block_.data(), block_.size(), how);
+    input_ = std::string_view(block_).substr(0, n);
+    if (n > 0)
+      return true;
+    if (how != httplib_socket::end::good || !reader_.at_end())
+      lost();
+    answered_ = true;
+    return false;
   }
-  static error refused(errc code, std::string text) {
+  [[noreturn]] void lost() const {
+    fail(errc::connection_lost,
+         "the connection to " + target_.origin() + " broke before the answer's end");
+  }
+  [[noreturn]] static void fail(errc code, std::string text) {
     error_details details;
     details.may_have_reached_peer = true;
-    return error(code, std::move(text), std::move(details));
-  }
-  template <class Action>
-  bool guarded(Action&& action) {
-    try {
-      clock_.connected();
-      action();
-    } catch (...) {
-      thrown_ = std::current_exception();
-      return false;
-    }
-    errno = 0;
-    if (write_failed_)
-      return false;
-    clock_.moved();
-    if (rq_.deadline && std::chrono::steady_clock::now() >= *rq_.deadline)
-      return false;
-    return !stopped_ && !rq_.stop.stop_requested();
-  }
-  [[noreturn]] void report(httplib::Error problem, bool resend) {
-    auto const origin = target_.origin();
-    bool const connecting = !resend && !clock_.is_connected() && problem != httplib::Error::Read &&
-                            problem != httplib::Error::Write &&
-                            problem != httplib::Error::Canceled &&
-                            problem != httplib::Error::Unknown;
-    error_details details;
-    details.may_have_reached_peer = !connecting;
-    if (!connecting && !clock_.is_connected())
-      clock_.assume_connected();
-    auto code = errc::connection_lost;
-    auto text = "the connection to " + origin + " broke before the answer's end";
-    if (rq_.stop.stop_requested()) {
-      code = errc::cancelled;
-      text = "the request to " + origin + " was cancelled";
-    } else if (clock_.expired()) {
-      code = errc::request_timed_out;
-      text = clock_.describe(origin);
-    } else if (connecting) {
-      bool const tls = httplib::to_string(problem).rfind("SSL", 0) == 0;
-      code = tls ? errc::tls_failed : errc::connect_failed;
-      text = origin + ": " + httplib::to_string(problem);
-    }
     throw error(code, std::move(text), std::move(details));
   }
   static constexpr std::size_t block_size = 256 * 1024;
@@ -14738,15 +15048,12 @@ class httplib_exchange {
   std::string const& user_agent_;
   request_clock& clock_;
   http::response_sink& sink_;
+  answer_reader reader_;
   std::string block_;
-  std::exception_ptr thrown_;
-  std::optional<std::uint64_t> length_;
-  std::uint64_t received_ = 0;
-  bool write_failed_ = false;
-  bool got_head_ = false;
-  bool ends_with_connection_ = false;
+  std::string_view input_;
+  std::string_view for_library_ = "HTTP/1.1 204 No Content\r\n\r\n";
+  bool answered_ = false;
   bool stopped_ = false;
-  bool whole_ = false;
 };
 }  // namespace hf::detail
 #endif
@@ -14760,12 +15067,13 @@ class httplib_exchange {
 
 namespace hf {
 
-/// HTTP through cpp-httplib (0.11 or later) with OpenSSL.
+/// HTTP through cpp-httplib (0.11 or later) with OpenSSL. The library writes requests; sockets,
+/// TLS and answers are handled here, because its parser of answers is not made for hostile peers.
 ///
 /// Models `hf::transport` with the deviations that `traits` lists: it is for programs that use
 /// cpp-httplib already. Proxies, and TLS over unix sockets, are `errc::unsupported`. `send` blocks,
-/// and may be called from any number of threads at once; each call takes a pooled client. A request
-/// with a deadline costs a thread. A moved-from transport can only be destroyed or assigned to.
+/// and may be called from any number of threads at once; each call takes a pooled connection. A
+/// moved-from transport can only be destroyed or assigned to.
 class httplib_transport {
  public:
   /// What it can and cannot do.
@@ -14774,11 +15082,7 @@ class httplib_transport {
 #if defined(_WIN32)
     .unix_sockets = false,
 #endif
-    .cancels_while_connecting = false, .proxies = false, .interim_answers = false,
-    .answers_while_sending = false, .recognises_malformed_answers = false, .bounded_heads = false,
-    .exact_fields = false,
-    .strict_last_chunk = std::string_view(CPPHTTPLIB_VERSION).substr(0, 5) == "0.11.",
-    .trailers = false
+    .proxies = false, .answers_while_sending = false
   };
 
   httplib_transport() : httplib_transport(transport_options{}) {}
@@ -14797,13 +15101,11 @@ class httplib_transport {
       peer += '\n' + tls.ca_file + '\n' + tls.ca_path + '\n' + tls.cert_file + '\n' + tls.key_file;
 
     auto connection = state_->pool.take(peer);
-    while (connection && !connection->still_good())
+    while (connection && !connection->socket.still_good())
       connection = state_->pool.take(peer);
-    if (connection)
-      connection->mark_used();
     detail::request_clock clock(rq);
     perform(connection, rq, target, tls, clock, sink);
-    if (connection && connection->is_open())
+    if (connection)
       state_->pool.give_back(std::move(peer), std::move(connection));
   }
 
@@ -14839,23 +15141,26 @@ class httplib_transport {
     std::vector<std::string> addresses{""};
     if (!pooled && rq.unix_socket.empty())
       addresses = detail::resolve(target.host, rq, clock);
-    for (std::size_t i = 0;; ++i) {
-      if (!pooled)
-        connection = std::make_unique<detail::httplib_connection>(rq, target, addresses[i], tls);
-      connection->set_limits(rq);
-      detail::httplib_exchange exchange(*connection, rq, target, state_->options.user_agent, clock,
-                                        sink);
+    auto const origin = rq.unix_socket.empty() ? target.origin() : rq.unix_socket;
+    for (std::size_t i = 0; !pooled && i < addresses.size(); ++i) {
+      connection = std::make_unique<detail::httplib_connection>(target);
+      connection->socket.serve(rq, clock, origin);
       try {
-        exchange.run();
+        connection->socket.connect(addresses[i], target.port);
+        break;
       } catch (error const& e) {
         if (e.kind() != errc::connect_failed || i + 1 == addresses.size())
           throw;
-        continue;
       }
-      if (!exchange.whole())
-        connection.reset();
-      return;
     }
+    connection->socket.serve(rq, clock, origin);
+    if (!pooled && target.tls())
+      connection->socket.start_tls(target.host, tls);
+    detail::httplib_exchange exchange(*connection, rq, target, state_->options.user_agent, clock,
+                                      sink);
+    exchange.run();
+    if (!exchange.whole())
+      connection.reset();
   }
 
   std::unique_ptr<state> state_;

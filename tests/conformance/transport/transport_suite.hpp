@@ -4,6 +4,7 @@
 #include "suite/answers.hpp"
 #include "suite/behaviour.hpp"
 #include "suite/bulk.hpp"
+#include "suite/case_limit.hpp"
 #include "suite/clocks.hpp"
 #include "suite/connections.hpp"
 #include "suite/failures.hpp"
@@ -19,9 +20,26 @@
 
 namespace hf::conformance {
 
+/// Runs one behaviour within the limit of a case.
+class limited_behaviour : public Catch::ITestInvoker {
+ public:
+  explicit limited_behaviour(behaviour b) : behaviour_(b) {}
+  void invoke() const override {
+    case_limit const limit(behaviour_.name, case_limit::standard());
+    behaviour_.run();
+  }
+
+ private:
+  behaviour behaviour_;
+};
+
 inline bool register_behaviours(std::string const& name, behaviours const& list) {
-  for (auto const& b : list)
-    REGISTER_TEST_CASE(b.run, name + ": " + b.name, "[conformance][" + name + "]");
+  for (auto const& b : list) {
+    auto const full_name = name + ": " + b.name;
+    auto const tags = "[conformance][" + name + "]";
+    Catch::AutoReg(Catch::Detail::make_unique<limited_behaviour>(b), CATCH_INTERNAL_LINEINFO,
+                   Catch::StringRef(), Catch::NameAndTags{full_name, tags});
+  }
   return true;
 }
 

@@ -5,6 +5,9 @@
 #if defined(HF_SANDBOX_HAS_BEAST)
 #include <hf/sandbox/transports/beast.hpp>
 #endif
+#if defined(HF_SANDBOX_HAS_HTTPLIB)
+#include <hf/sandbox/transports/httplib.hpp>
+#endif
 
 #include "conformance/transport/suite/raw_server.hpp"
 #include "support/odd_answers.hpp"
@@ -150,5 +153,10 @@ TEST_CASE("odd answers over beast end as the rules say") {
         return true;
     return answer.find(";eee") != std::string::npos;
   });
+}
+#endif
+#if defined(HF_SANDBOX_HAS_HTTPLIB)
+TEST_CASE("odd answers over httplib end as the rules say") {
+  check_all<hf::httplib_transport>([](std::string const&) { return false; });
 }
 #endif

@@ -20,18 +20,18 @@
 #include <cstddef>
 #include <memory>
 #include <string>
-#include <string_view>
 #include <utility>
 #include <vector>
 
 namespace hf {
 
-/// HTTP through cpp-httplib (0.11 or later) with OpenSSL.
+/// HTTP through cpp-httplib (0.11 or later) with OpenSSL. The library writes requests; sockets,
+/// TLS and answers are handled here, because its parser of answers is not made for hostile peers.
 ///
 /// Models `hf::transport` with the deviations that `traits` lists: it is for programs that use
 /// cpp-httplib already. Proxies, and TLS over unix sockets, are `errc::unsupported`. `send` blocks,
-/// and may be called from any number of threads at once; each call takes a pooled client. A request
-/// with a deadline costs a thread. A moved-from transport can only be destroyed or assigned to.
+/// and may be called from any number of threads at once; each call takes a pooled connection. A
+/// moved-from transport can only be destroyed or assigned to.
 class httplib_transport {
  public:
   /// What it can and cannot do.
@@ -40,11 +40,7 @@ class httplib_transport {
 #if defined(_WIN32)
     .unix_sockets = false,
 #endif
-    .cancels_while_connecting = false, .proxies = false, .interim_answers = false,
-    .answers_while_sending = false, .recognises_malformed_answers = false, .bounded_heads = false,
-    .exact_fields = false,
-    .strict_last_chunk = std::string_view(CPPHTTPLIB_VERSION).substr(0, 5) == "0.11.",
-    .trailers = false
+    .proxies = false, .answers_while_sending = false
   };
 
   httplib_transport() : httplib_transport(transport_options{}) {}
@@ -63,13 +59,11 @@ class httplib_transport {
       peer += '\n' + tls.ca_file + '\n' + tls.ca_path + '\n' + tls.cert_file + '\n' + tls.key_file;
 
     auto connection = state_->pool.take(peer);
-    while (connection && !connection->still_good())
+    while (connection && !connection->socket.still_good())
       connection = state_->pool.take(peer);
-    if (connection)
-      connection->mark_used();
     detail::request_clock clock(rq);
     perform(connection, rq, target, tls, clock, sink);
-    if (connection && connection->is_open())
+    if (connection)
       state_->pool.give_back(std::move(peer), std::move(connection));
   }
 
@@ -105,23 +99,26 @@ class httplib_transport {
     std::vector<std::string> addresses{""};
     if (!pooled && rq.unix_socket.empty())
       addresses = detail::resolve(target.host, rq, clock);
-    for (std::size_t i = 0;; ++i) {
-      if (!pooled)
-        connection = std::make_unique<detail::httplib_connection>(rq, target, addresses[i], tls);
-      connection->set_limits(rq);
-      detail::httplib_exchange exchange(*connection, rq, target, state_->options.user_agent, clock,
-                                        sink);
+    auto const origin = rq.unix_socket.empty() ? target.origin() : rq.unix_socket;
+    for (std::size_t i = 0; !pooled && i < addresses.size(); ++i) {
+      connection = std::make_unique<detail::httplib_connection>(target);
+      connection->socket.serve(rq, clock, origin);
       try {
-        exchange.run();
+        connection->socket.connect(addresses[i], target.port);
+        break;
       } catch (error const& e) {
         if (e.kind() != errc::connect_failed || i + 1 == addresses.size())
           throw;
-        continue;
       }
-      if (!exchange.whole())
-        connection.reset();
-      return;
     }
+    connection->socket.serve(rq, clock, origin);
+    if (!pooled && target.tls())
+      connection->socket.start_tls(target.host, tls);
+    detail::httplib_exchange exchange(*connection, rq, target, state_->options.user_agent, clock,
+                                      sink);
+    exchange.run();
+    if (!exchange.whole())
+      connection.reset();
   }
 
   std::unique_ptr<state> state_;

@@ -1,31 +1,32 @@
 #ifndef HF_SANDBOX_TRANSPORTS_HTTPLIB_EXCHANGE_HPP
 #define HF_SANDBOX_TRANSPORTS_HTTPLIB_EXCHANGE_HPP
 
-#include <hf/sandbox/detail/head_parser.hpp>
+#include <hf/sandbox/detail/answer_reader.hpp>
 #include <hf/sandbox/detail/request_clock.hpp>
 #include <hf/sandbox/error.hpp>
 #include <hf/sandbox/http/request.hpp>
 #include <hf/sandbox/http/response.hpp>
 #include <hf/sandbox/http/url.hpp>
 #include <hf/sandbox/transports/httplib/connection.hpp>
-#include <hf/sandbox/transports/httplib/interrupter.hpp>
 #include <hf/sandbox/transports/httplib/sigpipe.hpp>
 
 #include <algorithm>
-#include <cerrno>
-#include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <exception>
-#include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 
 namespace hf::detail {
 
-/// One request on one cpp-httplib client.
-class httplib_exchange {
+/// One request on one connection.
+///
+/// cpp-httplib writes the request to this stream. The answer is read here, because the library's own
+/// parser has no limits and runs std::regex over the status line, which overflows the stack. When
+/// the answer is over, the library reads an empty one. Nothing is thrown by it; what this stream and
+/// the caller's functions throw passes through it.
+class httplib_exchange final : public httplib::Stream {
  public:
   httplib_exchange(httplib_connection& connection, http::request const& rq, http::url const& target,
                    std::string const& user_agent, request_clock& clock, http::response_sink& sink)
@@ -34,7 +35,8 @@ class httplib_exchange {
         target_(target),
         user_agent_(user_agent),
         clock_(clock),
-        sink_(sink) {}
+        sink_(sink),
+        reader_(rq.method == "HEAD") {}
   httplib_exchange(httplib_exchange const&) = delete;
   httplib_exchange& operator=(httplib_exchange const&) = delete;
 
@@ -42,38 +44,44 @@ class httplib_exchange {
     auto request = make_request();
     httplib::Response response;
     auto problem = httplib::Error::Success;
-    bool sent = false;
-    bool resend = false;
-    {
-      sigpipe_guard const no_signal;
-      httplib_interrupter<httplib::ClientImpl> const interrupter(connection_.client(), rq_);
-      try {
-        sent = connection_.client().send(request, response, problem);
-      } catch (httplib_connection::would_resend const&) {
-        resend = true;
-      }
-    }
-    if (thrown_)
-      std::rethrow_exception(thrown_);
-    if (stopped_)
-      return;
-    if (sent && !got_head_) {
-      // It reports no head before the end where there is no body: HEAD and 204.
-      guarded([&] { take_head(response); });
-      if (thrown_)
-        std::rethrow_exception(thrown_);
-    }
-    // A body that ends with its connection also ends when that breaks, or when we cut it.
-    bool const cut = !length_ && (rq_.stop.stop_requested() || clock_.expired() ||
-                                  (ends_with_connection_ && connection_.broke()));
-    whole_ = sent && got_head_ && !cut;
-    if (whole_ || (got_head_ && length_ == received_))
-      return;
-    report(problem, resend);
+    clock_.connected();
+    sigpipe_guard const no_signal;
+    connection_.client.process_request(*this, request, response, false, problem);
+    if (!answered_ && !stopped_)
+      lost();
   }
 
-  /// Whether the answer came whole, so that the connection may serve another request.
-  [[nodiscard]] bool whole() const noexcept { return whole_ && !stopped_; }
+  /// Whether the connection may serve another request.
+  [[nodiscard]] bool whole() const {
+    return answered_ && !stopped_ && input_.empty() && reader_.keeps_connection();
+  }
+
+  // What httplib::Stream asks for; the functions differ from version to version.
+  bool is_readable() const { return true; }
+  bool is_writable() const { return true; }
+  bool wait_readable() const { return true; }
+  bool wait_writable() const { return true; }
+  bool is_peer_alive() const { return true; }
+  time_t duration() const { return 0; }
+  void get_remote_ip_and_port(std::string&, int&) const {}
+  void get_local_ip_and_port(std::string&, int&) const {}
+  socket_t socket() const { return connection_.socket.native(); }
+
+  ssize_t write(char const* data, std::size_t size) {
+    auto const n = connection_.socket.write(data, size);
+    if (n == 0)
+      lost();
+    return static_cast<ssize_t>(n);
+  }
+
+  ssize_t read(char* to, std::size_t size) {
+    if (!answered_ && !read_answer())
+      return -1;
+    auto const n = (std::min)(size, for_library_.size());
+    std::copy_n(for_library_.begin(), n, to);
+    for_library_.remove_prefix(n);
+    return static_cast<ssize_t>(n);
+  }
 
  private:
   httplib::Request make_request() {
@@ -91,109 +99,79 @@ class httplib_exchange {
       // As a provider also for bodies in memory, else a Content-Type is made up.
       out.content_length_ = static_cast<std::size_t>(rq_.body.size());
       out.content_provider_ = [this](std::size_t offset, std::size_t left, httplib::DataSink& to) {
-        return guarded([&] { provide(offset, left, to); });
+        return provide(offset, left, to);
       };
     }
-    out.response_handler = [this](httplib::Response const& response) {
-      bool const more = guarded([&] { take_head(response); });
-      // Their bodies are empty whatever they announce; older versions wait for one.
-      return more && !(length_ && *length_ == 0 && response.status == 304);
-    };
-    out.content_receiver = [this](char const* data, std::size_t size, auto...) {
-      return guarded([&] {
-        received_ += size;
-        auto const piece = std::as_bytes(std::span<char const>(data, size));
-        if (sink_.on_data(piece) == http::flow::stop)
-          stopped_ = true;
-      });
-    };
+    // Without a receiver the library asks for compression, and names itself.
+    out.content_receiver = [](char const*, std::size_t, auto...) { return true; };
     return out;
   }
 
-  void provide(std::size_t offset, std::size_t left, httplib::DataSink& to) {
+  bool provide(std::size_t offset, std::size_t left, httplib::DataSink& to) {
+    auto const n = (std::min)(left, block_size);
     auto* const reader = rq_.body.reader();
-    if (reader == nullptr) {
-      auto const n = (std::min)(left, block_size);
-      write_failed_ = !to.write(rq_.body.text().data() + offset, n);
-      return;
+    if (reader == nullptr)
+      return to.write(rq_.body.text().data() + offset, n);
+    block_.resize(n);
+    auto const got = reader->read(std::as_writable_bytes(std::span<char>(block_.data(), n)));
+    if (got == 0)
+      fail(errc::invalid_argument, "the request's body ended before its announced size");
+    clock_.moved();  // the reader's time is not the peer's silence
+    return to.write(block_.data(), got);
+  }
+
+  /// Reads the whole answer into the sink; false when the sink wants no more of it.
+  bool read_answer() {
+    block_.resize(block_size);
+    std::string_view piece;
+    while (true) {
+      switch (reader_.next(input_, piece)) {
+        case answer_reader::event::need_more:
+          if (!more_input())
+            return true;
+          break;
+        case answer_reader::event::head:
+          stopped_ = sink_.on_head(reader_.head()) == http::flow::stop;
+          break;
+        case answer_reader::event::data:
+          stopped_ = sink_.on_data(std::as_bytes(std::span(piece))) == http::flow::stop;
+          break;
+        case answer_reader::event::malformed:
+          fail(errc::protocol_error, "the answer of " + target_.origin() + " is malformed");
+        case answer_reader::event::done:
+          answered_ = true;
+          return true;
+      }
+      if (stopped_)
+        return false;
+      clock_.moved();  // the sink's time is not the peer's silence
+      if (rq_.stop.stop_requested())
+        fail(errc::cancelled, "the request to " + target_.origin() + " was cancelled");
+      if (clock_.expired())
+        fail(errc::request_timed_out, clock_.describe(target_.origin()));
     }
-    block_.resize((std::min)(left, block_size));
-    auto const n =
-        reader->read(std::as_writable_bytes(std::span<char>(block_.data(), block_.size())));
-    if (n == 0)
-      throw refused(errc::invalid_argument, "the request's body ended before its announced size");
-    clock_.moved();
-    write_failed_ = !to.write(block_.data(), n);
   }
 
-  void take_head(httplib::Response const& response) {
-    if (response.status == 101)
-      throw refused(errc::protocol_error, "the server changes the protocol without being asked");
-    if (response.status < 200)
-      throw refused(errc::unsupported, "cpp-httplib cannot skip an answer of status " +
-                                           std::to_string(response.status));
-    http::response_head head;
-    head.status = response.status;
-    for (auto const& [name, value] : response.headers)
-      head.fields.add(name, value);
-    if (framing_is_ambiguous(head))
-      throw refused(errc::protocol_error, "the answer has no clear length");
-    got_head_ = true;
-    length_ = announced_length(head, rq_.method == "HEAD");
-    ends_with_connection_ = !length_ && !head.fields.contains("Transfer-Encoding");
-    if (sink_.on_head(head) == http::flow::stop)
-      stopped_ = true;
+  /// False: the connection's end is the answer's.
+  bool more_input() {
+    auto how = httplib_socket::end::none;
+    auto const n = connection_.socket.read(block_.data(), block_.size(), how);
+    input_ = std::string_view(block_).substr(0, n);
+    if (n > 0)
+      return true;
+    if (how != httplib_socket::end::good || !reader_.at_end())
+      lost();
+    answered_ = true;
+    return false;
   }
 
-  static error refused(errc code, std::string text) {
+  [[noreturn]] void lost() const {
+    fail(errc::connection_lost,
+         "the connection to " + target_.origin() + " broke before the answer's end");
+  }
+  [[noreturn]] static void fail(errc code, std::string text) {
     error_details details;
     details.may_have_reached_peer = true;
-    return error(code, std::move(text), std::move(details));
-  }
-
-  /// Runs the caller's code; false ends the exchange.
-  template <class Action>
-  bool guarded(Action&& action) {
-    try {
-      clock_.connected();
-      action();
-    } catch (...) {
-      thrown_ = std::current_exception();
-      return false;
-    }
-    errno = 0;
-    if (write_failed_)
-      return false;
-    clock_.moved();
-    if (rq_.deadline && std::chrono::steady_clock::now() >= *rq_.deadline)
-      return false;
-    return !stopped_ && !rq_.stop.stop_requested();
-  }
-
-  [[noreturn]] void report(httplib::Error problem, bool resend) {
-    auto const origin = target_.origin();
-    bool const connecting = !resend && !clock_.is_connected() && problem != httplib::Error::Read &&
-                            problem != httplib::Error::Write &&
-                            problem != httplib::Error::Canceled &&
-                            problem != httplib::Error::Unknown;
-    error_details details;
-    details.may_have_reached_peer = !connecting;
-    if (!connecting && !clock_.is_connected())
-      clock_.assume_connected();
-    auto code = errc::connection_lost;
-    auto text = "the connection to " + origin + " broke before the answer's end";
-    if (rq_.stop.stop_requested()) {
-      code = errc::cancelled;
-      text = "the request to " + origin + " was cancelled";
-    } else if (clock_.expired()) {
-      code = errc::request_timed_out;
-      text = clock_.describe(origin);
-    } else if (connecting) {
-      // Newer versions have more codes for this; all their texts begin the same.
-      bool const tls = httplib::to_string(problem).rfind("SSL", 0) == 0;
-      code = tls ? errc::tls_failed : errc::connect_failed;
-      text = origin + ": " + httplib::to_string(problem);
-    }
     throw error(code, std::move(text), std::move(details));
   }
 
@@ -205,15 +183,12 @@ class httplib_exchange {
   std::string const& user_agent_;
   request_clock& clock_;
   http::response_sink& sink_;
+  answer_reader reader_;
   std::string block_;
-  std::exception_ptr thrown_;
-  std::optional<std::uint64_t> length_;
-  std::uint64_t received_ = 0;
-  bool write_failed_ = false;
-  bool got_head_ = false;
-  bool ends_with_connection_ = false;
+  std::string_view input_;
+  std::string_view for_library_ = "HTTP/1.1 204 No Content\r\n\r\n";
+  bool answered_ = false;
   bool stopped_ = false;
-  bool whole_ = false;
 };
 
 }  // namespace hf::detail
