@@ -17,7 +17,7 @@ namespace {
 
 constexpr int backlog = 4096;
 
-[[noreturn]] void fail(std::string const& what) {
+[[noreturn]] void fail_to_listen(std::string const& what) {
   int const error = errno;
   throw std::runtime_error(what + ": " + std::strerror(error));
 }
@@ -25,7 +25,7 @@ constexpr int backlog = 4096;
 unique_fd open_socket(int family) {
   unique_fd socket(::socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!socket)
-    fail("cannot make a socket");
+    fail_to_listen("cannot make a socket");
   return socket;
 }
 
@@ -50,7 +50,7 @@ unique_fd listen_on_port(std::uint16_t port) {
   address.sin_addr.s_addr = htonl(INADDR_ANY);
   if (::bind(socket.get(), reinterpret_cast<sockaddr const*>(&address), sizeof address) != 0 ||
       ::listen(socket.get(), backlog) != 0)
-    fail("cannot listen on 0.0.0.0:" + std::to_string(port));
+    fail_to_listen("cannot listen on 0.0.0.0:" + std::to_string(port));
   return socket;
 }
 
@@ -70,9 +70,9 @@ unique_fd listen_on_path(std::string const& path) {
     bound = bind();
   }
   if (bound != 0)
-    fail("cannot bind the unix socket " + path);
+    fail_to_listen("cannot bind the unix socket " + path);
   if (::chmod(path.c_str(), 0666) != 0 || ::listen(socket.get(), backlog) != 0)
-    fail("cannot listen on the unix socket " + path);
+    fail_to_listen("cannot listen on the unix socket " + path);
   return socket;
 }
 
@@ -80,7 +80,7 @@ unique_fd adopt_listener(int fd) {
   int const flags = ::fcntl(fd, F_GETFL);
   if (flags < 0 || ::fcntl(fd, F_SETFL, flags | O_NONBLOCK) != 0 ||
       ::fcntl(fd, F_SETFD, FD_CLOEXEC) != 0)
-    fail("--listen-fd=" + std::to_string(fd));
+    fail_to_listen("--listen-fd=" + std::to_string(fd));
   return unique_fd(fd);
 }
 
