@@ -4011,6 +4011,24 @@ std::vector<wire::process_entry> list_processes(agent_client<Transport>& agent,
 }  // namespace hf::detail
 #endif
 
+// hf/sandbox/detail/process_id.hpp
+
+#ifndef HF_SANDBOX_DETAIL_PROCESS_ID_HPP
+#define HF_SANDBOX_DETAIL_PROCESS_ID_HPP
+#if !defined(_WIN32)
+#include <unistd.h>
+#endif
+namespace hf::detail {
+inline long process_id() noexcept {
+#if defined(_WIN32)
+  return 0;
+#else
+  return ::getpid();
+#endif
+}
+}  // namespace hf::detail
+#endif
+
 // hf/sandbox/detail/exit_registry.hpp
 
 #ifndef HF_SANDBOX_DETAIL_EXIT_REGISTRY_HPP
@@ -4030,7 +4048,13 @@ class exit_registry {
   }
   void add(void const* key, End end) {
     std::lock_guard const lock(mutex_);
-    entries_[key] = std::move(end);
+    entries_[key] = {std::move(end), process_id()};
+    last_user_ = process_id();
+  }
+  void keep(std::shared_ptr<void const> object) {
+    auto* const made = new kept{std::move(object), kept_.load()};
+    while (!kept_.compare_exchange_weak(made->next, made)) {
+    }
   }
   void remove(void const* key) {
     std::lock_guard const lock(mutex_);
@@ -4038,21 +4062,35 @@ class exit_registry {
   }
  private:
   exit_registry() = default;
+  struct kept {
+    std::shared_ptr<void const> object;
+    kept* next;
+  };
+  struct entry {
+    End end;
+    long process = 0;
+  };
   void run() {
-    for (;;) {
+    long const self = process_id();
+    while (last_user_ == self) {
       End end;
       {
         std::lock_guard const lock(mutex_);
-        if (entries_.empty())
+        auto const own = std::find_if(entries_.begin(), entries_.end(), [&](auto const& each) {
+          return each.second.process == self;
+        });
+        if (own == entries_.end())
           return;
-        end = std::move(entries_.begin()->second);
-        entries_.erase(entries_.begin());
+        end = std::move(own->second.end);
+        entries_.erase(own);
       }
       end();
     }
   }
   std::mutex mutex_;
-  std::map<void const*, End> entries_;
+  std::map<void const*, entry> entries_;
+  std::atomic<kept*> kept_{nullptr};
+  std::atomic<long> last_user_{0};
 };
 }  // namespace hf::detail
 #endif
@@ -6005,6 +6043,8 @@ class basic_sandbox {
     std::mutex life;
     bool owned;
     bool ended = false;
+    /// A child that this process forks has a copy of the object, but not the machine.
+    long creator = detail::process_id();
   };
 
   basic_sandbox(std::shared_ptr<client_type> client, hf::instance machine, bool owned)
@@ -6037,7 +6077,7 @@ class basic_sandbox {
 
   static void end_core_quietly(core_state& core, end_reason reason) noexcept {
     try {
-      if (core.owned)
+      if (core.owned && core.creator == detail::process_id())
         end_core(core, reason);
     } catch (...) {
       // Nobody is left to be told; idle_timeout ends the machine.
@@ -6049,6 +6089,10 @@ class basic_sandbox {
   void end_quietly(end_reason reason) noexcept {
     if (!core_)
       return;
+    if (core_->creator != detail::process_id()) {
+      exits::get().keep(std::move(core_));
+      return;
+    }
     end_core_quietly(*core_, reason);
     exits::get().remove(core_.get());
   }

@@ -7,6 +7,7 @@
 #include <hf/sandbox/basic_client.hpp>
 #include <hf/sandbox/command.hpp>
 #include <hf/sandbox/detail/exit_registry.hpp>
+#include <hf/sandbox/detail/process_id.hpp>
 #include <hf/sandbox/error.hpp>
 #include <hf/sandbox/files.hpp>
 #include <hf/sandbox/http/transport.hpp>
@@ -322,6 +323,8 @@ class basic_sandbox {
     std::mutex life;
     bool owned;
     bool ended = false;
+    /// A child that this process forks has a copy of the object, but not the machine.
+    long creator = detail::process_id();
   };
 
   basic_sandbox(std::shared_ptr<client_type> client, hf::instance machine, bool owned)
@@ -354,7 +357,7 @@ class basic_sandbox {
 
   static void end_core_quietly(core_state& core, end_reason reason) noexcept {
     try {
-      if (core.owned)
+      if (core.owned && core.creator == detail::process_id())
         end_core(core, reason);
     } catch (...) {
       // Nobody is left to be told; idle_timeout ends the machine.
@@ -366,6 +369,10 @@ class basic_sandbox {
   void end_quietly(end_reason reason) noexcept {
     if (!core_)
       return;
+    if (core_->creator != detail::process_id()) {
+      exits::get().keep(std::move(core_));
+      return;
+    }
     end_core_quietly(*core_, reason);
     exits::get().remove(core_.get());
   }
