@@ -26,14 +26,14 @@ namespace {
 
 using hf::detail::answer_reader;
 
-struct outcome {
+struct verdict {
   /// "answer", or the name of an error's code.
   std::string kind = {};
   hf::http::response answer = {};
 };
 
 /// What the rules say of these bytes, when the connection ends behind them.
-outcome by_the_rules(std::string_view bytes) {
+verdict by_the_rules(std::string_view bytes) {
   answer_reader reader(false);
   std::string body;
   std::string_view piece;
@@ -58,7 +58,7 @@ outcome by_the_rules(std::string_view bytes) {
 }
 
 template <class Transport>
-outcome fetched(std::string const& url) {
+verdict fetched(std::string const& url) {
   Transport transport;
   hf::http::request rq{.url = url};
   rq.deadline = std::chrono::steady_clock::now() + std::chrono::seconds(30);
