@@ -13,10 +13,20 @@
 
 namespace hf::agent {
 
+/// Fields behind a chunked body. Newer versions of Beast (359 among them) hand them to a pure virtual
+/// function of their own, older ones to `on_field_impl`: declared here without `override`, the
+/// function is virtual with both.
+template <bool IsRequest>
+class trailer_parser : public boost::beast::http::basic_parser<IsRequest> {
+ protected:
+  virtual void on_trailer_field_impl(boost::beast::http::field, boost::beast::string_view,
+                                     boost::beast::string_view, boost::beast::error_code& ec) = 0;
+};
+
 /// Beast's parser, with the fields in their order and chunked bodies copied straight to where they
 /// are wanted.
 template <bool IsRequest>
-class message_parser final : public boost::beast::http::basic_parser<IsRequest> {
+class message_parser final : public trailer_parser<IsRequest> {
   using base = boost::beast::http::basic_parser<IsRequest>;
   using error_code = boost::beast::error_code;
   using string_view = boost::beast::string_view;
@@ -76,15 +86,17 @@ class message_parser final : public boost::beast::http::basic_parser<IsRequest> 
   }
   void on_field_impl(boost::beast::http::field, string_view name, string_view value,
                      error_code& ec) override {
-    if (trailer_) {
-      ec = {};
+    ec = {};
+    if (trailer_)
       return;
-    }
     std::string lower(name.data(), name.size());
     for (char& c : lower)
       if (c >= 'A' && c <= 'Z')
         c = static_cast<char>(c + 32);
     fields.emplace_back(std::move(lower), std::string(value.data(), value.size()));
+  }
+  void on_trailer_field_impl(boost::beast::http::field, string_view, string_view,
+                             error_code& ec) override {
     ec = {};
   }
   void on_header_impl(error_code& ec) override {
