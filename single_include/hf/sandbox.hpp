@@ -10875,7 +10875,7 @@ class machines {
       return std::nullopt;
     if (answer.status >= 400)
       throw engine_answer_error("inspect container " + id, answer);
-    return engine_json<json>("inspect container " + id, answer);
+    return std::make_optional<json>(engine_json<json>("inspect container " + id, answer));
   }
   instance inspect(http::transport_ref transport, std::string const& id) {
     auto const description = is_possible(id) ? look(transport, id, {}) : std::nullopt;
@@ -11284,7 +11284,7 @@ class launch_attempt {
   http::response request_container(engine_call const& call) {
     return all_.engine().call(transport_, "POST",
                               "/containers/create" + http::encode_query({{"name", plan_.name}}),
-                              body(), call);
+                              std::make_optional<json>(body()), call);
   }
   double cpus_of_engine() {
     auto const answer = all_.engine().call_idempotent(transport_, "GET", "/info", limits());
@@ -12883,7 +12883,7 @@ template <class = void>
     case CURLE_OPERATION_TIMEDOUT:
       return errc::request_timed_out;
     case CURLE_RECV_ERROR:
-      if (text.find("chunked") != std::string::npos)
+      if (text.find("chunk") != std::string::npos)
         return errc::protocol_error;
       return connected ? errc::connection_lost : errc::connect_failed;
     case CURLE_GOT_NOTHING:
@@ -13116,6 +13116,9 @@ class curl_lane_pool {
 #ifndef HF_SANDBOX_TRANSPORTS_CURL_EXCHANGE_HPP
 #define HF_SANDBOX_TRANSPORTS_CURL_EXCHANGE_HPP
 #include <curl/curl.h>
+#if !defined(_WIN32)
+#include <sys/socket.h>
+#endif
 #include <new>
 namespace hf::detail {
 template <class Lane>
@@ -13139,7 +13142,12 @@ class curl_exchange {
   }
   void run() {
     prepare();
-    auto const result = transfer();
+    auto result = transfer();
+    if (end_ == end::stale) {
+      end_ = end::none;
+      set(CURLOPT_FRESH_CONNECT, 1L);
+      result = transfer();
+    }
     if (resolve_)
       lane_.add_address(address_key());
     finish(result);
@@ -13158,6 +13166,7 @@ class curl_exchange {
       set(CURLOPT_SEEKFUNCTION, &curl_exchange::on_seek);
     });
     lane_.clear_error_text();
+    set(CURLOPT_FRESH_CONNECT, 0L);
     set(CURLOPT_HEADERDATA, this);
     set(CURLOPT_WRITEDATA, this);
     set(CURLOPT_PREREQDATA, this);
@@ -13301,6 +13310,7 @@ class curl_exchange {
         fail(errc::protocol_error, "the answer of " + origin + " has a malformed head");
       case end::not_resent:
         fail(errc::connection_lost, "the connection to " + origin + " broke before the answer");
+      case end::stale:  // not on a new connection
       case end::sink_stopped:
       case end::none:
         break;
@@ -13342,9 +13352,28 @@ class curl_exchange {
       end_ = end::cancelled;
     return end_ == end::none;
   }
+  [[nodiscard]] bool is_stale() const noexcept {
+#if defined(_WIN32)
+    return false;
+#else
+    long made = 0;
+    curl_socket_t s = CURL_SOCKET_BAD;
+    curl_easy_getinfo(lane_.easy(), CURLINFO_NUM_CONNECTS, &made);
+    curl_easy_getinfo(lane_.easy(), CURLINFO_ACTIVESOCKET, &s);
+    if (made != 0 || s == CURL_SOCKET_BAD)
+      return false;
+    char byte = 0;
+    auto const n = ::recv(s, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+    return n >= 0 || (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR);
+#endif
+  }
   static int on_request(void* self, char*, char*, int, int) noexcept {
     auto& exchange = *static_cast<curl_exchange*>(self);
     auto const bytes = exchange.request_bytes();
+    if (!exchange.clock_.is_connected() && exchange.is_stale()) {
+      exchange.end_ = end::stale;
+      return CURL_PREREQFUNC_ABORT;
+    }
     if (exchange.clock_.is_connected() && bytes > exchange.tunnel_bytes_) {
       exchange.end_ = end::not_resent;
       return CURL_PREREQFUNC_ABORT;
@@ -13420,7 +13449,16 @@ class curl_exchange {
     });
     return more ? CURL_SEEKFUNC_OK : CURL_SEEKFUNC_FAIL;
   }
-  enum class end { none, sink_stopped, cancelled, timed_out, body_short, bad_head, not_resent };
+  enum class end {
+    none,
+    sink_stopped,
+    cancelled,
+    timed_out,
+    body_short,
+    bad_head,
+    not_resent,
+    stale
+  };
   struct slist_deleter {
     void operator()(curl_slist* list) const noexcept { curl_slist_free_all(list); }
   };
@@ -14729,6 +14767,10 @@ class httplib_socket {
 #endif
 #include <httplib.h>
 namespace hf::detail {
+static_assert(std::string_view(CPPHTTPLIB_VERSION).substr(0, 2) != "0." ||
+                  (CPPHTTPLIB_VERSION[3] != '.' &&
+                   std::string_view(CPPHTTPLIB_VERSION).substr(0, 5) != "0.10."),
+              "httplib_transport needs cpp-httplib 0.11 or later");
 class httplib_client : public httplib::ClientImpl {
  public:
   explicit httplib_client(http::url const& target) : ClientImpl(target.host, target.port) {
@@ -14989,6 +15031,12 @@ class httplib_exchange final : public httplib::Stream {
   void get_local_ip_and_port(std::string&, int&) const {}
   socket_t socket() const { return connection_.socket.native(); }
   ssize_t write(char const* data, std::size_t size) {
+    if (!head_sent_) {
+      if (std::string_view(data, size).substr(size < 4 ? 0 : size - 4) != "\r\n\r\n")
+        fail(errc::internal, "this version of cpp-httplib writes heads in several pieces");
+      send_head();
+      return static_cast<ssize_t>(size);
+    }
     auto const n = connection_.socket.write(data, size);
     if (n == 0)
       lost();
@@ -15007,11 +15055,7 @@ class httplib_exchange final : public httplib::Stream {
     httplib::Request out;
     out.method = rq_.method;
     out.path = target_.target;
-    out.headers.emplace("Host", target_.authority());
-    for (auto const& field : rq_.fields)
-      out.headers.emplace(field.name, field.value);
-    if (!user_agent_.empty() && !rq_.fields.contains("User-Agent"))
-      out.headers.emplace("User-Agent", user_agent_);
+    out.headers.emplace("Expect", "nothing");
     if (rq_.body.present()) {
       if (auto* const reader = rq_.body.reader())
         reader->rewind();
@@ -15022,6 +15066,27 @@ class httplib_exchange final : public httplib::Stream {
     }
     out.content_receiver = [](char const*, std::size_t, auto...) { return true; };
     return out;
+  }
+  void send_head() {
+    std::string head = rq_.method + ' ' + target_.target + " HTTP/1.1\r\n";
+    auto const add = [&head](std::string_view name, std::string_view value) {
+      head.append(name).append(": ").append(value).append("\r\n");
+    };
+    add("Host", target_.authority());
+    for (auto const& field : rq_.fields)
+      add(field.name, field.value);
+    if (!user_agent_.empty() && !rq_.fields.contains("User-Agent"))
+      add("User-Agent", user_agent_);
+    if (rq_.body.present() || announces_empty_body(rq_))
+      add("Content-Length", std::to_string(rq_.body.size()));
+    head += "\r\n";
+    for (std::string_view left = head; !left.empty();) {
+      auto const n = connection_.socket.write(left.data(), left.size());
+      if (n == 0)
+        lost();
+      left.remove_prefix(n);
+    }
+    head_sent_ = true;
   }
   bool provide(std::size_t offset, std::size_t left, httplib::DataSink& to) {
     auto const n = (std::min)(left, block_size);
@@ -15096,6 +15161,7 @@ class httplib_exchange final : public httplib::Stream {
   std::string block_;
   std::string_view input_;
   std::string_view for_library_ = "HTTP/1.1 204 No Content\r\n\r\n";
+  bool head_sent_ = false;
   bool answered_ = false;
   bool stopped_ = false;
 };

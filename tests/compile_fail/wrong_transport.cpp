@@ -20,7 +20,7 @@ struct transport {
   // expect: t.send(rq, sink)
   void transmit(hf::http::request const&, hf::http::response_sink&);
 #elif CASE == 2
-  // expect: is_void
+  // expect: is_void or return-type-requirement
   int send(hf::http::request const&, hf::http::response_sink&);
 #elif CASE == 3
   // expect: t.send(rq, sink)

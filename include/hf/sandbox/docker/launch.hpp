@@ -192,7 +192,7 @@ class launch_attempt {
   http::response request_container(engine_call const& call) {
     return all_.engine().call(transport_, "POST",
                               "/containers/create" + http::encode_query({{"name", plan_.name}}),
-                              body(), call);
+                              std::make_optional<json>(body()), call);
   }
 
   double cpus_of_engine() {

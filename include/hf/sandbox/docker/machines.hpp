@@ -72,7 +72,8 @@ class machines {
       return std::nullopt;
     if (answer.status >= 400)
       throw engine_answer_error("inspect container " + id, answer);
-    return engine_json<json>("inspect container " + id, answer);
+    // Spelled out: a JSON value also converts to anything by itself.
+    return std::make_optional<json>(engine_json<json>("inspect container " + id, answer));
   }
 
   instance inspect(http::transport_ref transport, std::string const& id) {

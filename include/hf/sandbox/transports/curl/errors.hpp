@@ -42,7 +42,7 @@ template <class = void>
       return errc::request_timed_out;
     case CURLE_RECV_ERROR:
       // The same code reports malformed chunks; only the text tells them from a broken connection.
-      if (text.find("chunked") != std::string::npos)
+      if (text.find("chunk") != std::string::npos)
         return errc::protocol_error;
       return connected ? errc::connection_lost : errc::connect_failed;
     case CURLE_GOT_NOTHING:

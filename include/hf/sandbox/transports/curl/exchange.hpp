@@ -15,7 +15,12 @@
 
 #include <curl/curl.h>
 
+#if !defined(_WIN32)
+#include <sys/socket.h>
+#endif
+
 #include <algorithm>
+#include <cerrno>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -55,7 +60,12 @@ class curl_exchange {
 
   void run() {
     prepare();
-    auto const result = transfer();
+    auto result = transfer();
+    if (end_ == end::stale) {
+      end_ = end::none;
+      set(CURLOPT_FRESH_CONNECT, 1L);
+      result = transfer();
+    }
     if (resolve_)
       lane_.add_address(address_key());
     finish(result);
@@ -76,6 +86,7 @@ class curl_exchange {
       set(CURLOPT_SEEKFUNCTION, &curl_exchange::on_seek);
     });
     lane_.clear_error_text();
+    set(CURLOPT_FRESH_CONNECT, 0L);
     set(CURLOPT_HEADERDATA, this);
     set(CURLOPT_WRITEDATA, this);
     set(CURLOPT_PREREQDATA, this);
@@ -236,6 +247,7 @@ class curl_exchange {
         fail(errc::protocol_error, "the answer of " + origin + " has a malformed head");
       case end::not_resent:
         fail(errc::connection_lost, "the connection to " + origin + " broke before the answer");
+      case end::stale:  // not on a new connection
       case end::sink_stopped:
       case end::none:
         break;
@@ -285,12 +297,34 @@ class curl_exchange {
     return end_ == end::none;
   }
 
+  /// Whether this is a pooled connection that the server has closed, or on which it talks unasked.
+  /// Newer versions of libcurl do not look before they write to one.
+  [[nodiscard]] bool is_stale() const noexcept {
+#if defined(_WIN32)
+    return false;
+#else
+    long made = 0;
+    curl_socket_t s = CURL_SOCKET_BAD;
+    curl_easy_getinfo(lane_.easy(), CURLINFO_NUM_CONNECTS, &made);
+    curl_easy_getinfo(lane_.easy(), CURLINFO_ACTIVESOCKET, &s);
+    if (made != 0 || s == CURL_SOCKET_BAD)
+      return false;
+    char byte = 0;
+    auto const n = ::recv(s, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+    return n >= 0 || (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR);
+#endif
+  }
+
   /// Called when a connection stands and the request is about to be written to it.
   static int on_request(void* self, char*, char*, int, int) noexcept {
     auto& exchange = *static_cast<curl_exchange*>(self);
     // libcurl tries again by itself when a reused connection breaks before the first byte of the
     // answer, for any method. The peer may have acted on what it got: never send that twice.
     auto const bytes = exchange.request_bytes();
+    if (!exchange.clock_.is_connected() && exchange.is_stale()) {
+      exchange.end_ = end::stale;
+      return CURL_PREREQFUNC_ABORT;
+    }
     if (exchange.clock_.is_connected() && bytes > exchange.tunnel_bytes_) {
       exchange.end_ = end::not_resent;
       return CURL_PREREQFUNC_ABORT;
@@ -374,7 +408,16 @@ class curl_exchange {
     return more ? CURL_SEEKFUNC_OK : CURL_SEEKFUNC_FAIL;
   }
 
-  enum class end { none, sink_stopped, cancelled, timed_out, body_short, bad_head, not_resent };
+  enum class end {
+    none,
+    sink_stopped,
+    cancelled,
+    timed_out,
+    body_short,
+    bad_head,
+    not_resent,
+    stale
+  };
   struct slist_deleter {
     void operator()(curl_slist* list) const noexcept { curl_slist_free_all(list); }
   };

@@ -10,7 +10,14 @@
 #endif
 #include <httplib.h>
 
+#include <string_view>
+
 namespace hf::detail {
+
+static_assert(std::string_view(CPPHTTPLIB_VERSION).substr(0, 2) != "0." ||
+                  (CPPHTTPLIB_VERSION[3] != '.' &&
+                   std::string_view(CPPHTTPLIB_VERSION).substr(0, 5) != "0.10."),
+              "httplib_transport needs cpp-httplib 0.11 or later");
 
 /// A cpp-httplib client that works on a stream of ours.
 class httplib_client : public httplib::ClientImpl {

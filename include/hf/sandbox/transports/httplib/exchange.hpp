@@ -3,6 +3,7 @@
 
 #include <hf/sandbox/detail/answer_reader.hpp>
 #include <hf/sandbox/detail/request_clock.hpp>
+#include <hf/sandbox/detail/validate_request.hpp>
 #include <hf/sandbox/error.hpp>
 #include <hf/sandbox/http/request.hpp>
 #include <hf/sandbox/http/response.hpp>
@@ -22,10 +23,11 @@ namespace hf::detail {
 
 /// One request on one connection.
 ///
-/// cpp-httplib writes the request to this stream. The answer is read here, because the library's own
-/// parser has no limits and runs std::regex over the status line, which overflows the stack. When
-/// the answer is over, the library reads an empty one. Nothing is thrown by it; what this stream and
-/// the caller's functions throw passes through it.
+/// cpp-httplib writes the request to this stream, which puts its own head in the place of the
+/// library's. The answer is read here, because the library's own parser has no limits and runs
+/// std::regex over the status line, which overflows the stack. When the answer is over, the library
+/// reads an empty one. Nothing is thrown by it; what this stream and the caller's functions throw
+/// passes through it.
 class httplib_exchange final : public httplib::Stream {
  public:
   httplib_exchange(httplib_connection& connection, http::request const& rq, http::url const& target,
@@ -68,6 +70,14 @@ class httplib_exchange final : public httplib::Stream {
   socket_t socket() const { return connection_.socket.native(); }
 
   ssize_t write(char const* data, std::size_t size) {
+    if (!head_sent_) {
+      // The head comes in one piece. Newer versions normalise the query and add fields: ours is
+      // sent.
+      if (std::string_view(data, size).substr(size < 4 ? 0 : size - 4) != "\r\n\r\n")
+        fail(errc::internal, "this version of cpp-httplib writes heads in several pieces");
+      send_head();
+      return static_cast<ssize_t>(size);
+    }
     auto const n = connection_.socket.write(data, size);
     if (n == 0)
       lost();
@@ -88,11 +98,8 @@ class httplib_exchange final : public httplib::Stream {
     httplib::Request out;
     out.method = rq_.method;
     out.path = target_.target;
-    out.headers.emplace("Host", target_.authority());
-    for (auto const& field : rq_.fields)
-      out.headers.emplace(field.name, field.value);
-    if (!user_agent_.empty() && !rq_.fields.contains("User-Agent"))
-      out.headers.emplace("User-Agent", user_agent_);
+    // Its presence keeps newer versions from asking for a 100 by themselves; it is not sent.
+    out.headers.emplace("Expect", "nothing");
     if (rq_.body.present()) {
       if (auto* const reader = rq_.body.reader())
         reader->rewind();
@@ -105,6 +112,28 @@ class httplib_exchange final : public httplib::Stream {
     // Without a receiver the library asks for compression, and names itself.
     out.content_receiver = [](char const*, std::size_t, auto...) { return true; };
     return out;
+  }
+
+  void send_head() {
+    std::string head = rq_.method + ' ' + target_.target + " HTTP/1.1\r\n";
+    auto const add = [&head](std::string_view name, std::string_view value) {
+      head.append(name).append(": ").append(value).append("\r\n");
+    };
+    add("Host", target_.authority());
+    for (auto const& field : rq_.fields)
+      add(field.name, field.value);
+    if (!user_agent_.empty() && !rq_.fields.contains("User-Agent"))
+      add("User-Agent", user_agent_);
+    if (rq_.body.present() || announces_empty_body(rq_))
+      add("Content-Length", std::to_string(rq_.body.size()));
+    head += "\r\n";
+    for (std::string_view left = head; !left.empty();) {
+      auto const n = connection_.socket.write(left.data(), left.size());
+      if (n == 0)
+        lost();
+      left.remove_prefix(n);
+    }
+    head_sent_ = true;
   }
 
   bool provide(std::size_t offset, std::size_t left, httplib::DataSink& to) {
@@ -187,6 +216,7 @@ class httplib_exchange final : public httplib::Stream {
   std::string block_;
   std::string_view input_;
   std::string_view for_library_ = "HTTP/1.1 204 No Content\r\n\r\n";
+  bool head_sent_ = false;
   bool answered_ = false;
   bool stopped_ = false;
 };
