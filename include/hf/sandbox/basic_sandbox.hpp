@@ -352,6 +352,7 @@ class basic_sandbox {
     else
       l.stop(t, core.machine.id);
     core.ended = true;
+    core.agent.machine_was_ended();
     exits::get().remove(&core);
   }
 

@@ -1,6 +1,8 @@
 #ifndef HF_SANDBOX_ERROR_HPP
 #define HF_SANDBOX_ERROR_HPP
 
+#include <hf/sandbox/detail/printable.hpp>
+
 #include <iterator>
 #include <memory>
 #include <string>
@@ -218,6 +220,7 @@ struct error_details {
 /// The base of everything this library throws on purpose.
 ///
 /// `what()` is one sentence for people, without any secret; `code()` is the `errc` for programs.
+/// Control characters and bytes that are not UTF-8 are escaped in every text, whoever said it.
 /// Copying does not throw.
 class error : public std::system_error {
  public:
@@ -259,8 +262,16 @@ class error : public std::system_error {
   template <class = void>
   error(errc code, std::string message, error_details details, std::string const& log_tail)
       : std::system_error(make_error_code(code)),
-        state_(std::make_shared<state const>(
-            state{std::move(message), std::move(details), log_tail})) {}
+        state_(std::make_shared<state const>(state{detail::printable(std::move(message)),
+                                                   printable_details(std::move(details)),
+                                                   detail::printable(log_tail)})) {}
+
+  template <class = void>
+  static error_details printable_details(error_details details) {
+    details.request_id = detail::printable(std::move(details.request_id));
+    details.stage = detail::printable(std::move(details.stage));
+    return details;
+  }
   [[nodiscard]] std::string const& last_lines() const noexcept { return state_->log_tail; }
 
   std::shared_ptr<state const> state_;

@@ -5,6 +5,8 @@
 #include <hf/sandbox/agent/exec.hpp>
 #include <hf/sandbox/agent/spawn.hpp>
 #include <hf/sandbox/command.hpp>
+#include <hf/sandbox/detail/backoff.hpp>
+#include <hf/sandbox/detail/parse_json.hpp>
 #include <hf/sandbox/detail/sleep.hpp>
 #include <hf/sandbox/error.hpp>
 #include <hf/sandbox/http/transport.hpp>
@@ -81,10 +83,16 @@ class basic_process {
     auto turn = longest_turn;
     if (options.stall_timeout.count() > 0)
       turn = (std::min)(turn, options.stall_timeout / 2);
+    detail::backoff early(std::chrono::milliseconds(50), std::chrono::milliseconds(2000));
     for (;;) {
+      auto const asked = std::chrono::steady_clock::now();
       auto const status = look(turn, options);
       if (!status.running)
         return status;
+      // An agent that does not wait as it was asked to must not be asked without pause.
+      if (std::chrono::steady_clock::now() - asked < turn / 2 &&
+          !detail::sleep_for(early.next(), options.stop))
+        throw error(errc::cancelled, "waiting for " + id() + " was cancelled");
       if (options.deadline && std::chrono::steady_clock::now() >= *options.deadline)
         throw error(errc::request_timed_out, "process " + id() + " still runs at the deadline");
     }
@@ -166,7 +174,7 @@ class basic_process {
       });
       agent_->send(rq, sink);
       if (sink.answer().status >= 300)
-        throw detail::agent_answer_error("read output of " + id(), sink.answer());
+        throw agent_->answer_error("read output of " + id(), sink.answer());
     };
     agent_->retrying(request("GET", {}, options), true, take);
     return std::move(state.result());
@@ -201,7 +209,7 @@ class basic_process {
 
   template <class Json = wire::json>
   [[nodiscard]] bool says_killed(std::string const& answer) const {
-    auto const j = Json::parse(answer, nullptr, false);
+    auto const j = detail::parse_json<Json>(answer);
     if (!j.is_object())
       return false;
     // Agents of version 0.5 say only "ok", also to the process ids of the system, which they
@@ -219,7 +227,7 @@ class basic_process {
       auto const rq = request(
           "GET", "/wait?timeout=" + std::to_string(time.count() / 1000) + "." + fraction, options);
       auto const answer = agent_->call_idempotent("wait for " + id(), rq, 1u << 20);
-      auto const run = wire::run_status_from_json(wire::json::parse(answer.body, nullptr, false));
+      auto const run = wire::run_status_from_json(detail::parse_json<wire::json>(answer.body));
       return run.exited ? ended(run.exit) : process_status{};
     }
     return poll(time, options);

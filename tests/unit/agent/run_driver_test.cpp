@@ -1,5 +1,6 @@
 #include <hf/sandbox/agent/exec.hpp>
 #include <hf/sandbox/agent/spawn.hpp>
+#include <hf/sandbox/files.hpp>
 #include <hf/sandbox/process.hpp>
 #include <hf/sandbox/wire/routes.hpp>
 
@@ -228,7 +229,71 @@ TEST_CASE_METHOD(fixture, "a machine that has ended is not tried again") {
   plan.steps = {fail(false)};
   CHECK(kind_of([&] { exec(); }) == errc::sandbox_expired);
   plan.steps = {answer(200, start, "A", true)};
-  CHECK(kind_of([&] { exec(); }) == errc::connection_lost);
+  auto const why = interruption_of([&] { exec(); });
+  CHECK(why.kind() == errc::sandbox_expired);
+  // There is nothing that could be resumed.
+  CHECK(why.retry() == hf::retry_advice::no);
+}
+
+TEST_CASE_METHOD(fixture, "after the machine was ended nothing is sent") {
+  agent.machine_was_ended();
+  CHECK(kind_of([&] { exec(); }) == errc::sandbox_expired);
+  CHECK(kind_of([&] { hf::detail::spawn(agent, {"true"}, options); }) == errc::sandbox_expired);
+  CHECK(kind_of([&] { hf::detail::list_processes(agent, {}); }) == errc::sandbox_expired);
+  CHECK(plan.asked.empty());
+}
+
+TEST_CASE_METHOD(fixture, "whatever a gateway says, a machine that has ended is sandbox_expired") {
+  machine_ended = [] { return true; };
+  agent.on_unreachable(machine_ended);
+  for (int const status : {302, 401, 403, 404, 410, 502, 503, 504}) {
+    INFO(status);
+    plan.steps = {answer(status, "<html>gone</html>", "")};
+    CHECK(kind_of([&] { exec(); }) == errc::sandbox_expired);
+    plan.steps = {answer(status, "<html>gone</html>", "")};
+    CHECK(kind_of([&] { hf::detail::spawn(agent, {"true"}, options); }) == errc::sandbox_expired);
+    plan.steps = {answer(status, "<html>gone</html>", "")};
+    CHECK(kind_of([&] { hf::detail::list_processes(agent, {}); }) == errc::sandbox_expired);
+  }
+  // Also behind a command that was running, and where the way answers 200 with a page of its own.
+  plan.steps = {answer(200, start, "A", true)};
+  CHECK(kind_of([&] { exec(); }) == errc::sandbox_expired);
+  plan.steps = {answer(200, "<html>sign in</html>", "")};
+  CHECK(kind_of([&] { hf::detail::list_processes(agent, {}); }) == errc::sandbox_expired);
+}
+
+TEST_CASE_METHOD(fixture, "a gateway's 404 is not about what was asked for") {
+  learn_instance("A");
+  machine_ended = [] { return false; };
+  agent.on_unreachable(machine_ended);
+  auto const files = std::make_shared<hf::agent_client<fake_transport>>(
+      transport, hf::endpoint{.url = "http://localhost"}, hf::agent_health{.instance = "A"});
+  std::string const entry = "{\"name\":\"x\",\"path\":\"/x\",\"type\":\"file\"}";
+  // One that was let in between does no harm.
+  plan.steps = {answer(404, "not here", ""), answer(200, entry, "A")};
+  CHECK(hf::basic_files<fake_transport>(files).exists("/x"));
+  plan.steps = {answer(404, "{\"error\":\"no such job\"}", ""), answer(200, entry, "A")};
+  CHECK(hf::basic_files<fake_transport>(files).exists("/x"));
+  // One that stays says that the agent was not reached.
+  plan.steps = std::deque<script::step>(6, answer(404, "not here", ""));
+  CHECK(kind_of([&] {
+          hf::basic_files<fake_transport>(files).stat(
+              "/x", {.deadline = std::chrono::steady_clock::now() + std::chrono::milliseconds(1)});
+        }) == errc::connect_failed);
+  plan.steps = {answer(404, "{\"code\":\"not_found\",\"error\":\"no\"}", "A")};
+  CHECK_FALSE(hf::basic_files<fake_transport>(files).exists("/x"));
+}
+
+TEST_CASE_METHOD(fixture, "attachments that bring nothing use up the reconnect budget") {
+  options.reconnect_budget = std::chrono::milliseconds(300);
+  plan.steps = {answer(200, start + out(1, "x"), "A", true)};
+  for (int i = 0; i < 1000; ++i)
+    plan.steps.push_back(answer(200, "", "A", i % 2 == 0));
+  auto const why = interruption_of([&] { exec(); });
+  CHECK(why.kind() == errc::connection_lost);
+  CHECK(why.handle().last_seq == 1);
+  // With pauses that grow, not as fast as the agent answers.
+  CHECK(plan.asked.size() < 20);
 }
 
 TEST_CASE_METHOD(fixture, "a callback's exception kills the command and passes unchanged") {
@@ -291,7 +356,9 @@ TEST_CASE_METHOD(fixture, "a refusal of the agent is a typed error at once") {
   CHECK(text({"true"}, {.cwd = "/no/where"}, "chdir").find("'/no/where'") != std::string::npos);
   CHECK(text({"ls -l"}, {}, "exec").find("hf::shell") != std::string::npos);
   CHECK(text({"ls", "-l"}, {}, "exec").find("hf::shell") == std::string::npos);
-  // Agents of the common protocol send no code.
+}
+
+TEST_CASE_METHOD(fixture, "agents of the common protocol send no code") {
   plan.steps = {answer(400, "{\"error\":\"failed to spawn 'x': No such file\"}", "")};
   CHECK(kind_of([&] { exec(); }) == errc::exec_failed);
   plan.steps = {answer(403, "{\"error\":\"invalid or missing X-Sandbox-Token\"}", "")};
@@ -500,7 +567,7 @@ TEST_CASE_METHOD(fixture, "what no time can cure is said at once") {
   }}};
   CHECK(kind_of([&] { exec(); }) == errc::invalid_argument);
   plan.steps = {answer(302, "<html>", "")};
-  CHECK(kind_of([&] { exec(); }) == errc::protocol_error);
+  CHECK(kind_of([&] { exec(); }) == errc::connect_failed);
   CHECK(plan.asked.size() == 2);
 }
 

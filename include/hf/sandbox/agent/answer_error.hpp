@@ -1,13 +1,16 @@
 #ifndef HF_SANDBOX_AGENT_ANSWER_ERROR_HPP
 #define HF_SANDBOX_AGENT_ANSWER_ERROR_HPP
 
+#include <hf/sandbox/detail/parse_json.hpp>
 #include <hf/sandbox/detail/parse_number.hpp>
+#include <hf/sandbox/detail/printable.hpp>
 #include <hf/sandbox/error.hpp>
 #include <hf/sandbox/http/headers.hpp>
 #include <hf/sandbox/http/response.hpp>
 #include <hf/sandbox/wire/json.hpp>
 #include <hf/sandbox/wire/routes.hpp>
 
+#include <cstdint>
 #include <cstdlib>
 #include <string>
 #include <string_view>
@@ -152,27 +155,44 @@ template <class = void>
   return end == text.c_str() || *end != '\0' || !(seconds >= 0) ? -1 : seconds;
 }
 
-/// Turns an answer with status >= 400 of an agent, or of the proxy in front of it, into an error.
+/// What is known of the agent whose answer is looked at.
+struct answer_context {
+  /// Texts that must not be shown: what the request carried.
+  secret_list secrets = {};
+  /// The agent has said its instance before: it does so in every answer.
+  bool names_instance = false;
+};
+
+/// Whether a gateway's answer with this status says no more than that the agent was not reached.
+[[nodiscard]] constexpr bool status_of_nobody(int status) noexcept {
+  return status < 500 && status != 401 && status != 402 && status != 403 && status != 408 &&
+         status != 413 && status != 429;
+}
+
+/// Turns an answer with status >= 300 of an agent, or of a gateway in front of it, into an error.
 ///
 /// `doing` names the call for people ("exec", "read '/x'"). An agent of ours is recognised by its
-/// instance field; whatever is not the agent's JSON came from the proxy.
+/// instance field, others by the shape of their JSON. Whatever else a gateway says is not about
+/// the file or process that was asked for: its 404 is `errc::connect_failed`, not `not_found`.
 template <class Json = wire::json>
-[[nodiscard]] error agent_answer_error(std::string_view doing, http::response const& answer) {
+[[nodiscard]] error agent_answer_error(std::string_view doing, http::response const& answer,
+                                       answer_context const& context = {}) {
   error_details details;
   details.http_status = answer.status;
   details.may_have_reached_peer = true;
-  details.request_id = std::string(answer.fields.get("X-Request-Id"));
+  details.request_id = peer_text(answer.fields.get("X-Request-Id"), context.secrets, 200);
   details.retry_after_s = retry_after_seconds(answer.fields);
   details.where = hop::jobs_proxy;
 
   errc code = errc_of_status(answer.status);
   bool coded = false;
   std::string text;
-  auto const body = Json::parse(answer.body, nullptr, false);
+  auto const body = parse_json<Json>(answer.body, 1000);
   if (body.is_object()) {
     if (auto const it = body.find("error"); it != body.end() && it->is_string()) {
-      details.where = hop::agent;
-      text = it->template get<std::string>();
+      if (!context.names_instance)
+        details.where = hop::agent;
+      text = peer_text(it->template get_ref<std::string const&>(), context.secrets);
     }
     if (auto const it = body.find("code"); it != body.end() && it->is_string()) {
       auto const named = errc_from_string(it->template get_ref<std::string const&>());
@@ -181,28 +201,40 @@ template <class Json = wire::json>
         code = named;
     }
     if (auto const it = body.find("stage"); it != body.end() && it->is_string())
-      details.stage = it->template get<std::string>();
-    if (auto const it = body.find("errno"); it != body.end() && it->is_number_integer())
+      details.stage = peer_text(it->template get_ref<std::string const&>(), context.secrets, 100);
+    if (auto const it = body.find("errno");
+        it != body.end() && it->is_number_unsigned() && it->template get<std::uint64_t>() < 4096)
       details.system_error = it->template get<int>();
   }
   if (answer.fields.contains(wire::instance_header) || is_bare_refusal(answer))
     details.where = hop::agent;
   if (text.empty())
-    text = answer.body.substr(0, 500);
+    text = peer_text(answer.body, context.secrets, 500);
+  if (details.where == hop::jobs_proxy) {
+    code = status_of_nobody(answer.status) ? errc::connect_failed : errc_of_status(answer.status);
+    details.stage.clear();
+    details.system_error = 0;
+  }
   if (!coded && details.where == hop::agent) {
     if (details.system_error == 0)
       details.system_error = system_error_in(text);
     code = errc_of_text(code, text, details.system_error);
   }
-  if (answer.status == 408 || answer.status == 429 || answer.status == 502 ||
-      answer.status == 503 || answer.status == 504)
+  if (code == errc::connect_failed || answer.status == 408 || answer.status == 429 ||
+      answer.status == 502 || answer.status == 503 || answer.status == 504)
     details.retry = retry_advice::yes;
 
   std::string message(doing);
   message += ": ";
   message += text.empty() ? "HTTP status " + std::to_string(answer.status) : text;
   if (details.where == hop::jobs_proxy)
-    message += " (answered by the proxy, HTTP " + std::to_string(answer.status) + ")";
+    message += " (answered by a gateway in front of the agent, HTTP " +
+               std::to_string(answer.status) +
+               (code == errc::connect_failed ? "; the agent was not reached)" : ")");
+  else if (code == errc::unauthenticated)
+    message +=
+        "; this is about the token of the sandbox, not about an account's: connect with the "
+        "launcher and the account that made it";
   return error(code, std::move(message), std::move(details));
 }
 

@@ -5,6 +5,9 @@
 #include <hf/sandbox/agent/endpoint.hpp>
 #include <hf/sandbox/agent/health.hpp>
 #include <hf/sandbox/agent/ready.hpp>
+#include <hf/sandbox/detail/parse_json.hpp>
+#include <hf/sandbox/detail/peer_error.hpp>
+#include <hf/sandbox/detail/printable.hpp>
 #include <hf/sandbox/detail/retry_pauses.hpp>
 #include <hf/sandbox/error.hpp>
 #include <hf/sandbox/http/fetch.hpp>
@@ -12,6 +15,7 @@
 #include <hf/sandbox/wire/json.hpp>
 #include <hf/sandbox/wire/routes.hpp>
 
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <functional>
@@ -54,6 +58,11 @@ class agent_client {
   /// The transport has to outlive the client. `health` saves a round trip when it is known.
   agent_client(Transport& transport, hf::endpoint to, std::optional<agent_health> health = {})
       : transport_(&transport), endpoint_(std::move(to)), health_(std::move(health)) {
+    for (auto const& field : endpoint_.headers) {
+      secrets_.push_back(field.value);
+      if (auto const space = field.value.find(' '); space != std::string::npos)
+        secrets_.push_back(field.value.substr(space + 1));
+    }
     if (health_)
       instance_ = health_->instance;
   }
@@ -64,7 +73,7 @@ class agent_client {
   /// Where the agent is, and what its requests carry.
   [[nodiscard]] hf::endpoint const& endpoint() const noexcept { return endpoint_; }
 
-  /// Asked when no connection can be made: has the machine ended? Then calls fail at once, with
+  /// Asked when the agent cannot be reached: has the machine ended? Then calls fail at once, with
   /// `errc::sandbox_expired`. To be set before the first call.
   void on_unreachable(std::function<bool()> machine_ended) {
     machine_ended_ = std::move(machine_ended);
@@ -87,10 +96,28 @@ class agent_client {
     return rq;
   }
 
-  /// Performs a request once; every head is looked at for the agent's instance.
+  /// The machine has been ended: from now on every call is `errc::sandbox_expired`, and nothing is
+  /// sent.
+  void machine_was_ended() noexcept { ended_ = true; }
+
+  /// Performs a request once; every head is looked at for the agent's instance. A 2xx answer
+  /// without it, from an agent that has one, is a gateway's (`errc::connect_failed`).
   void send(http::request const& rq, http::response_sink& sink) {
+    if (ended_)
+      throw detail::sandbox_ended_error();
     learning_sink learning(*this, sink);
-    transport_->send(rq, learning);
+    try {
+      transport_->send(rq, learning);
+    } catch (error const& e) {
+      if (learning.threw())
+        throw;
+      throw detail::peer_error(e, secrets_);
+    }
+  }
+
+  /// The error for an answer of this agent or of a gateway in front of it.
+  [[nodiscard]] error answer_error(std::string_view doing, http::response const& answer) const {
+    return detail::agent_answer_error(doing, answer, {secrets_, !instance().empty()});
   }
 
   /// Performs a request once and buffers the answer up to `limit` bytes (`errc::too_large`). Throws
@@ -100,8 +127,8 @@ class agent_client {
     http::buffer_sink buffer(limit);
     send(rq, buffer);
     auto answer = std::move(buffer.answer());
-    if (answer.status >= 400)
-      throw detail::agent_answer_error(doing, answer);
+    if (answer.status >= 300)
+      throw answer_error(doing, answer);
     return answer;
   }
 
@@ -122,6 +149,8 @@ class agent_client {
       return retrying(rq, false, [&] { return call(doing, rq, limit); });
     } catch (error const& e) {
       if (leaves_open(e)) {
+        if (machine_ended_ && machine_ended_())
+          throw detail::sandbox_ended_error(e.details());
         auto details = e.details();
         details.retry = retry_advice::no;
         throw error(errc::outcome_unknown,
@@ -140,13 +169,14 @@ class agent_client {
       -> decltype(attempt()) {
     detail::retry_pauses pauses(std::chrono::milliseconds(100), std::chrono::milliseconds(5000),
                                 rq.deadline, rq.stop);
+    bool asked = false;
     for (int left = 5;; --left) {
       std::optional<Failure> failure;
       try {
         return attempt();
       } catch (error const& e) {
-        // At the first failure and at the last: to ask may cost a request.
-        if ((left == 5 || left == 0) && is_end_of_machine(e))
+        // At the first failure to reach the agent and at the last: to ask may cost a request.
+        if (is_unreachable(e) && (!std::exchange(asked, true) || left == 0) && is_end_of_machine(e))
           throw detail::sandbox_ended_error(e.details());
         if (left == 0 || !can_retry(e, idempotent))
           throw;
@@ -160,9 +190,15 @@ class agent_client {
     }
   }
 
+  /// Whether a call failed before the agent: no connection, or a gateway's answer.
+  [[nodiscard]] static bool is_unreachable(error const& why) noexcept {
+    return why.kind() == errc::connect_failed || why.kind() == errc::resolve_failed ||
+           (why.http_status() != 0 && why.hop() == hop::jobs_proxy);
+  }
+
   /// Whether a call failed because the machine is gone. Asks the launcher where that is possible.
   [[nodiscard]] bool is_end_of_machine(error const& why) const {
-    return why.kind() == errc::connect_failed && machine_ended_ && machine_ended_();
+    return is_unreachable(why) && machine_ended_ && machine_ended_();
   }
 
   /// What the agent can do; asks `/v1/info` once when the launch did not tell. An agent without
@@ -180,7 +216,7 @@ class agent_client {
     try {
       learnt = ask(wire::info_route, options);
     } catch (error const& e) {
-      if (e.http_status() != 404)
+      if (e.http_status() != 404 || e.hop() != hop::agent)
         throw;
       if (!known)
         learnt = ask(wire::health_route, options);
@@ -210,10 +246,13 @@ class agent_client {
     if (health.has(feature))
       return;
     auto const it = health.features.find(feature);
-    throw error(errc::unsupported,
-                "the agent lacks the feature '" + feature + "'" +
-                    (it != health.features.end() ? " (" + it->second + ")"
-                                                 : "; it speaks only the common protocol"),
+    std::string why = "; it speaks only the common protocol";
+    if (it != health.features.end())
+      why = " (" + detail::peer_text(it->second, secrets_, 200) + ")";
+    else if (!health.features.empty())
+      why = "; no feature of that name is known to it (version " +
+            detail::peer_text(health.version, secrets_, 40) + ")";
+    throw error(errc::unsupported, "the agent lacks the feature '" + feature + "'" + why,
                 {.where = hop::agent});
   }
 
@@ -222,13 +261,27 @@ class agent_client {
    public:
     learning_sink(agent_client& owner, http::response_sink& next) : owner_(owner), next_(next) {}
     http::flow on_head(http::response_head const& head) override {
+      // Reset when nothing was thrown.
+      threw_ = true;
       if (auto const id = head.fields.find(wire::instance_header))
         owner_.learn(*id);
-      return next_.on_head(head);
+      else if (head.status < 300 && !owner_.instance().empty())
+        throw owner_.answer_error("call the agent", {head.status, head.fields, {}});
+      auto const go_on = next_.on_head(head);
+      threw_ = false;
+      return go_on;
     }
-    http::flow on_data(std::span<std::byte const> data) override { return next_.on_data(data); }
+    http::flow on_data(std::span<std::byte const> data) override {
+      threw_ = true;
+      auto const go_on = next_.on_data(data);
+      threw_ = false;
+      return go_on;
+    }
+    /// Whether the failure is not the transport's but came from what takes the answer.
+    [[nodiscard]] bool threw() const noexcept { return threw_; }
 
    private:
+    bool threw_ = false;
     agent_client& owner_;
     http::response_sink& next_;
   };
@@ -236,7 +289,7 @@ class agent_client {
   agent_health ask(std::string_view route, call_options const& options) {
     auto const rq = make_request("GET", std::string(route), options);
     auto const answer = call_idempotent("ask the agent for its features", rq, 1u << 20);
-    return detail::parse_health(wire::json::parse(answer.body, nullptr, false),
+    return detail::parse_health(detail::parse_json<wire::json>(answer.body),
                                 std::string(answer.fields.get(wire::instance_header)));
   }
 
@@ -249,6 +302,9 @@ class agent_client {
   static bool can_retry(error const& e, bool idempotent) {
     if (detail::refused_unread(e))
       return true;
+    // A redirection is the same the next time.
+    if (e.http_status() >= 300 && e.http_status() < 400)
+      return false;
     switch (e.kind()) {
       case errc::cancelled:
         return false;
@@ -274,6 +330,8 @@ class agent_client {
 
   Transport* transport_;
   hf::endpoint endpoint_;
+  detail::secret_list secrets_;
+  std::atomic<bool> ended_{false};
   std::function<bool()> machine_ended_;
   mutable std::mutex mutex_;
   std::optional<agent_health> health_;

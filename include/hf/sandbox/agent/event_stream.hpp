@@ -2,6 +2,7 @@
 #define HF_SANDBOX_AGENT_EVENT_STREAM_HPP
 
 #include <hf/sandbox/agent/output_line.hpp>
+#include <hf/sandbox/detail/parse_json.hpp>
 #include <hf/sandbox/error.hpp>
 #include <hf/sandbox/wire/events.hpp>
 #include <hf/sandbox/wire/json.hpp>
@@ -45,7 +46,7 @@ class basic_event_stream {
       if (wire::output_event output; read_output_line(line, output)) {
         go_on = on_event(Event(std::move(output)));
       } else if (line.find_first_not_of(" \r\t") != std::string_view::npos) {
-        if (auto event = wire::event_from_json<Json, Event>(Json::parse(line, nullptr, false)))
+        if (auto event = wire::event_from_json<Json, Event>(parse_json<Json>(line, 1000)))
           go_on = on_event(std::move(*event));
       }
       partial_.clear();

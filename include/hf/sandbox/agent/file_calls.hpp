@@ -4,6 +4,7 @@
 #include <hf/sandbox/agent/client.hpp>
 #include <hf/sandbox/agent/run_start.hpp>
 #include <hf/sandbox/detail/crypto.hpp>
+#include <hf/sandbox/detail/parse_json.hpp>
 #include <hf/sandbox/error.hpp>
 #include <hf/sandbox/http/response.hpp>
 #include <hf/sandbox/http/transport.hpp>
@@ -54,7 +55,7 @@ template <class = void>
 /// The JSON of an agent's answer; `errc::protocol_error` when it is none.
 template <class Json = wire::json>
 [[nodiscard]] Json file_answer_json(std::string_view doing, http::response const& answer) {
-  auto body = Json::parse(answer.body, nullptr, false);
+  auto body = parse_json<Json>(answer.body);
   if (body.is_discarded())
     throw error(errc::protocol_error, std::string(doing) + ": the answer is not JSON",
                 {.http_status = answer.status, .where = hop::agent, .may_have_reached_peer = true});

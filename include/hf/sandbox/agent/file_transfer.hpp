@@ -240,7 +240,7 @@ class file_transfer {
       };
       agent_.send(request("GET", target.str()), receiver);
       if (receiver.answer().status != 200)
-        throw agent_answer_error(doing, receiver.answer());
+        throw agent_.answer_error(doing, receiver.answer());
     };
     for (;;) {
       auto const before = position;

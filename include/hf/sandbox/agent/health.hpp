@@ -3,6 +3,8 @@
 
 #include <hf/sandbox/wire/json.hpp>
 
+#include <algorithm>
+#include <cstdint>
 #include <map>
 #include <string>
 
@@ -39,12 +41,16 @@ agent_health parse_health(Json const& j, std::string instance) {
   if (!j.is_object())
     return health;
   if (auto const it = j.find("protocol"); it != j.end()) {
-    if (it->is_number_integer()) {
-      health.protocol = it->template get<int>();
-    } else if (it->is_array()) {
+    auto const version = [](Json const& p) {
+      return p.is_number_unsigned() && p.template get<std::uint64_t>() < 1000
+                 ? p.template get<int>()
+                 : 1;
+    };
+    if (it->is_array()) {
       for (auto const& p : *it)
-        if (p.is_number_integer() && p.template get<int>() > health.protocol)
-          health.protocol = p.template get<int>();
+        health.protocol = (std::max)(health.protocol, version(p));
+    } else {
+      health.protocol = version(*it);
     }
   }
   if (auto const it = j.find("version"); it != j.end() && it->is_string())

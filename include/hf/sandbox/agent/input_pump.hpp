@@ -172,7 +172,8 @@ class input_pump {
       if (done_.get_token().stop_requested())
         return {.over = true};
       // The run has ended, or is not known any more: its own stream tells the caller how.
-      if (e.http_status() == 404 || e.http_status() == 410 || e.kind() == errc::op_unknown)
+      if ((e.hop() == hop::agent && (e.http_status() == 404 || e.http_status() == 410)) ||
+          e.kind() == errc::op_unknown)
         return {.over = true};
       // 409: another request of ours is still at it.
       if (!may_pass(e) && e.http_status() != 409)

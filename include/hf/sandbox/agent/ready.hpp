@@ -5,6 +5,7 @@
 #include <hf/sandbox/agent/endpoint.hpp>
 #include <hf/sandbox/agent/health.hpp>
 #include <hf/sandbox/detail/backoff.hpp>
+#include <hf/sandbox/detail/parse_json.hpp>
 #include <hf/sandbox/detail/sleep.hpp>
 #include <hf/sandbox/error.hpp>
 #include <hf/sandbox/http/fetch.hpp>
@@ -62,9 +63,17 @@ std::optional<agent_health> probe_health(Transport& transport, endpoint const& t
   }
   if (answer.status >= 500 || answer.status == 404 || answer.status == 408 || answer.status == 429)
     return std::nullopt;
-  if (answer.status >= 400)
-    throw agent_answer_error("wait for the agent", answer);
-  auto const body = Json::parse(answer.body, nullptr, false);
+  if (answer.status >= 300) {
+    answer_context context;
+    for (auto const& field : to.headers)
+      context.secrets.push_back(field.value);
+    auto failure = agent_answer_error("wait for the agent", answer, context);
+    // A gateway that does not know the agent yet.
+    if (failure.kind() == errc::connect_failed)
+      return std::nullopt;
+    throw failure;
+  }
+  auto const body = parse_json<Json>(answer.body);
   if (answer.status != 200 || !body.is_object() || body.value("status", Json()) != "ok")
     return std::nullopt;
   return parse_health(body, std::string(answer.fields.get(wire::instance_header)));

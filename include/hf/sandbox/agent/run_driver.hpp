@@ -7,6 +7,7 @@
 #include <hf/sandbox/agent/input_pump.hpp>
 #include <hf/sandbox/agent/run_start.hpp>
 #include <hf/sandbox/agent/run_state.hpp>
+#include <hf/sandbox/detail/parse_json.hpp>
 #include <hf/sandbox/detail/retry_pauses.hpp>
 #include <hf/sandbox/error.hpp>
 #include <hf/sandbox/http/sinks.hpp>
@@ -75,7 +76,8 @@ class run_driver {
         return kill_group();
       // There is nothing to kill any more.
       return e.kind() == errc::op_unknown || e.kind() == errc::output_gone ||
-             (state_.resumable() && e.http_status() == 404);
+             e.kind() == errc::sandbox_expired ||
+             (state_.resumable() && e.http_status() == 404 && e.hop() == hop::agent);
     }
   }
 
@@ -105,6 +107,7 @@ class run_driver {
     auto next_machine_check = clock::now();
     for (;;) {
       attached_ = false;
+      progressed_ = false;
       error why(errc::connection_lost, "the event stream ended before the command did",
                 {.where = hop::agent, .may_have_reached_peer = true});
       try {
@@ -125,13 +128,22 @@ class run_driver {
         guard_.failed(why);
       if (why.kind() == errc::cancelled)
         throw why;
+      // Before anything is concluded: what ran on a machine that is gone runs no more.
+      bool const by_agent = why.http_status() != 0 && why.hop() == hop::agent;
+      if (machine_ended_ && !by_agent && clock::now() >= next_machine_check) {
+        if (machine_ended_())
+          machine_gone(why);
+        next_machine_check = clock::now() + std::chrono::seconds(2);
+      }
       if (!may_pass(why))
         refused(why);
       if (deadline_passed())
         out_of_time(why);
       check_resend(why, stop);
 
-      if (attached_) {
+      // An agent that takes the call and says nothing must not keep this going for ever. One that
+      // stayed for a while may have had nothing to say.
+      if (attached_ && (progressed_ || clock::now() - attached_since_ >= worthwhile)) {
         broken = false;
         pauses.restart();
       }
@@ -139,11 +151,6 @@ class run_driver {
         broken_since = clock::now();
       if (clock::now() - broken_since >= patience_with(why, state_.options().reconnect_budget))
         give_up(why);
-      if (machine_ended_ && clock::now() >= next_machine_check) {
-        if (machine_ended_())
-          machine_gone(why);
-        next_machine_check = clock::now() + std::chrono::seconds(2);
-      }
       if (!pauses.wait(why))
         out_of_time(why);
     }
@@ -163,9 +170,9 @@ class run_driver {
     auto const& answer = sink.answer();
     if (answer.status < 300)
       return;
-    if (answer.status == 410)
+    if (answer.status == 410 && answer.fields.contains(wire::instance_header))
       pass_over_gap(answer.body);
-    throw agent_answer_error("exec", answer);
+    throw agent_.answer_error("exec", answer);
   }
 
   void answered(http::response_head const& head) {
@@ -178,6 +185,7 @@ class run_driver {
     handle.agent_instance = instance;
     guard_.taken_by(instance);
     attached_ = true;
+    attached_since_ = clock::now();
   }
 
   http::flow take(event_stream& decoder, std::span<std::byte const> data,
@@ -185,7 +193,9 @@ class run_driver {
     bool go_on = true;
     try {
       decoder.feed(data, [&](auto&& event) {
+        auto const before = state_.progress();
         go_on = state_.take(std::move(event));
+        progressed_ = progressed_ || state_.progress() != before;
         if (pump != nullptr && state_.resumable() && !state_.finished())
           pump->start(state_.handle());
         return go_on;
@@ -200,12 +210,13 @@ class run_driver {
   /// So that the handle in the error goes on where output is kept.
   template <class Json = wire::json>
   void pass_over_gap(std::string const& body) {
-    auto const j = Json::parse(body, nullptr, false);
+    auto const j = parse_json<Json>(body, 1000);
     if (!j.is_object())
       return;
     auto& handle = state_.handle();
     if (auto const it = j.find("id"); it != j.end() && it->is_string() && !state_.resumable())
-      handle.process_id = it->template get<std::string>();
+      if (auto const& id = it->template get_ref<std::string const&>(); wire::is_process_id(id))
+        handle.process_id = id;
     if (auto const it = j.find("first_seq"); it != j.end() && it->is_number_unsigned())
       if (auto const first = it->template get<std::uint64_t>(); first > handle.last_seq)
         handle.last_seq = first - 1;
@@ -263,6 +274,8 @@ class run_driver {
   [[noreturn]] void refused(error const& why) {
     if (!may_run() || why.kind() == errc::exec_failed)
       throw why;
+    if (why.kind() == errc::sandbox_expired)
+      machine_gone(why);
     throw state_.interrupted(why.http_status() == 404 ? errc::op_unknown : why.kind(), why.what(),
                              why.details());
   }
@@ -305,9 +318,10 @@ class run_driver {
   [[noreturn]] void machine_gone(error const& why) {
     if (!may_run())
       throw sandbox_ended_error(why.details());
-    throw state_.interrupted(errc::connection_lost,
-                             std::string("the sandbox ended while the command ran: ") + why.what(),
-                             why.details());
+    throw state_.interrupted(
+        errc::sandbox_expired,
+        std::string("the sandbox has ended, and the command with it: ") + why.what(),
+        why.details());
   }
 
   [[nodiscard]] bool gave_up() const { return state_.thrown() != nullptr || state_.overflowed(); }
@@ -333,7 +347,12 @@ class run_driver {
   resend_guard guard_;
   /// The request that starts the run; empty: it was started elsewhere.
   std::string body_;
+  /// An attachment of this length was no failure, even if it brought nothing.
+  static constexpr std::chrono::seconds worthwhile{5};
   bool attached_ = false;
+  clock::time_point attached_since_{};
+  /// The attachment brought something that was not known.
+  bool progressed_ = false;
 };
 
 }  // namespace hf::detail

@@ -3,6 +3,7 @@
 
 #include <hf/sandbox/agent/client.hpp>
 #include <hf/sandbox/command.hpp>
+#include <hf/sandbox/detail/parse_json.hpp>
 #include <hf/sandbox/error.hpp>
 #include <hf/sandbox/http/request.hpp>
 #include <hf/sandbox/http/transport.hpp>
@@ -26,8 +27,10 @@ namespace hf::detail {
 /// Whether the same request may succeed a little later.
 template <class = void>
 [[nodiscard]] bool may_pass(error const& why) noexcept {
+  // Also what a gateway says that does not know the agent at the moment.
   if (why.http_status() != 0)
-    return passing_status(why.http_status());
+    return passing_status(why.http_status()) ||
+           (why.kind() == errc::connect_failed && why.http_status() >= 400);
   switch (why.kind()) {
     case errc::resolve_failed:
     case errc::connect_failed:
@@ -48,7 +51,12 @@ inline std::chrono::milliseconds patience_with(error const& why,
                                                std::chrono::milliseconds budget) noexcept {
   bool const exhausted = why.kind() == errc::resource_exhausted && why.hop() == hop::agent &&
                          why.details().system_error != 0;
-  return exhausted ? (std::min)(budget, std::chrono::milliseconds(1000)) : budget;
+  if (exhausted)
+    return (std::min)(budget, std::chrono::milliseconds(1000));
+  // A gateway that has no way to a machine that runs: time for it to learn of the machine.
+  if (why.kind() == errc::connect_failed && why.http_status() != 0)
+    return (std::min)(budget, std::chrono::milliseconds(10'000));
+  return budget;
 }
 
 /// Decides whether a request with an operation id may be sent again after a failure: when it had no
@@ -69,10 +77,12 @@ class basic_resend_guard {
   }
   /// Takes note of a failed send.
   void failed(error const& why) noexcept {
-    // Refusals by the agent had no effect; a gateway's 502, 503 or 504 tells nothing.
+    // Refusals by the agent had no effect; a gateway's 404, 502, 503 or 504 tells nothing.
     int const status = why.http_status();
     bool const refused =
-        status != 0 && (!passing_status(status) || status == 429 || why.hop() == hop::agent);
+        status != 0 &&
+        (why.hop() == hop::agent || status == 429 ||
+         (!passing_status(status) && (status < 400 || why.kind() != errc::connect_failed)));
     arrived_ = arrived_ || (why.may_have_reached_peer() && !refused);
   }
   /// Whether a send may have taken effect.
@@ -100,8 +110,8 @@ wire::run_status find_run(agent_client<Transport>& agent, run_handle& handle,
       agent.make_request("GET", std::string(wire::ops_route) + "/" + handle.operation_id, options);
   address_to(rq, handle.agent_instance);
   auto const answer = agent.call_idempotent("look for the run", rq, 1u << 20);
-  auto const run = wire::run_status_from_json(wire::json::parse(answer.body, nullptr, false));
-  if (run.id.empty())
+  auto const run = wire::run_status_from_json(parse_json<wire::json>(answer.body));
+  if (!wire::is_process_id(run.id))
     throw error(errc::protocol_error, "look for the run: the agent's answer has no id",
                 {.http_status = answer.status, .where = hop::agent, .may_have_reached_peer = true});
   handle.process_id = run.id;

@@ -4,6 +4,7 @@
 #include <hf/sandbox/command.hpp>
 #include <hf/sandbox/error.hpp>
 #include <hf/sandbox/wire/events.hpp>
+#include <hf/sandbox/wire/processes.hpp>
 
 #include <chrono>
 #include <cstddef>
@@ -31,6 +32,9 @@ class run_state {
   template <std::same_as<wire::event> Event>
   bool take(Event&& event) {
     if (auto* start = std::get_if<wire::start_event>(&event)) {
+      if (!start->id.empty() && !wire::is_process_id(start->id))
+        throw error(errc::protocol_error, "the agent gave the command an id that is none",
+                    {.where = hop::agent, .may_have_reached_peer = true});
       started_ = true;
       pid_ = start->pid;
       if (!start->id.empty())
@@ -44,6 +48,10 @@ class run_state {
     return true;
   }
 
+  /// Grows with everything new that is learnt of the run.
+  [[nodiscard]] std::uint64_t progress() const noexcept {
+    return handle_.last_seq + unnumbered_ + (started_ ? 1 : 0) + (finished_ ? 1 : 0);
+  }
   [[nodiscard]] bool started() const noexcept { return started_; }
   /// The command's process id in the machine; 0 while it is not known.
   [[nodiscard]] std::int64_t pid() const noexcept { return pid_; }
@@ -68,7 +76,9 @@ class run_state {
   [[nodiscard]] run_interrupted interrupted(errc code, std::string const& why,
                                             error_details details = {}) {
     details.may_have_reached_peer = true;
-    details.retry = resumable() ? retry_advice::only_with_same_operation_id : retry_advice::no;
+    details.retry = resumable() && code != errc::sandbox_expired
+                        ? retry_advice::only_with_same_operation_id
+                        : retry_advice::no;
     return run_interrupted(code, "command '" + result_.command_line + "': " + why, handle_,
                            result_.out, result_.err, std::move(details));
   }
@@ -80,7 +90,8 @@ class run_state {
       if (output.seq <= handle_.last_seq)
         return true;
       move_on_to(output.seq);
-    } else if (!result_.lossy && output.data.find("\xEF\xBF\xBD") != std::string::npos) {
+    } else if (++unnumbered_;
+               !result_.lossy && output.data.find("\xEF\xBF\xBD") != std::string::npos) {
       result_.lossy = true;
     }
     bool const is_out = output.stream == wire::output_stream::out;
@@ -139,6 +150,8 @@ class run_state {
   run_handle handle_;
   run_result result_;
   std::int64_t pid_ = 0;
+  /// Records without a number, from agents of the common protocol.
+  std::uint64_t unnumbered_ = 0;
   bool started_ = false;
   bool finished_ = false;
   bool end_unknown_ = false;

@@ -6,6 +6,7 @@
 #include <hf/sandbox/agent/run_start.hpp>
 #include <hf/sandbox/command.hpp>
 #include <hf/sandbox/detail/crypto.hpp>
+#include <hf/sandbox/detail/parse_json.hpp>
 #include <hf/sandbox/detail/retry_pauses.hpp>
 #include <hf/sandbox/error.hpp>
 #include <hf/sandbox/http/transport.hpp>
@@ -55,12 +56,12 @@ http::response send_spawn(agent_client<Transport>& agent, http::request rq, run_
                               "spawn '" + label + "' may have taken effect: " + failure.what(),
                               handle, {}, {}, std::move(details));
       };
+      if (!failing_since && agent.is_end_of_machine(failure))
+        throw sandbox_ended_error(failure.details());
       if (!may_pass(failure))
         give_up(failure.kind());
       if (!guard.allows())
         give_up(errc::outcome_unknown);
-      if (!failing_since && !guard.may_have_arrived() && agent.is_end_of_machine(failure))
-        throw sandbox_ended_error(failure.details());
       if (!failing_since)
         failing_since = clock::now();
       if (clock::now() - *failing_since >= patience_with(failure, options.reconnect_budget))
@@ -103,7 +104,10 @@ spawned spawn(agent_client<Transport>& agent, command const& what, exec_options 
       throw;
     throw explain_start_failure(e, what, options);
   }
-  auto const entry = wire::process_entry_from_json(Json::parse(answer.body, nullptr, false));
+  auto const entry = wire::process_entry_from_json(parse_json<Json>(answer.body));
+  if (!entry.id.empty() && !wire::is_process_id(entry.id))
+    throw error(errc::protocol_error, "spawn: the agent gave the process an id that is none",
+                {.where = hop::agent, .may_have_reached_peer = true});
   started.handle.process_id = entry.id;
   started.pid = entry.pid;
   // Agents of version 0.5 know a process by its pid only.
@@ -119,7 +123,7 @@ std::vector<wire::process_entry> list_processes(agent_client<Transport>& agent,
                                                 call_options const& options) {
   auto const rq = agent.make_request("GET", std::string(wire::processes_route), options);
   auto const answer = agent.call_idempotent("list processes", rq);
-  auto const j = Json::parse(answer.body, nullptr, false);
+  auto const j = parse_json<Json>(answer.body);
   if (!j.is_array())
     throw error(errc::protocol_error, "list processes: the agent's answer is not understood",
                 {.where = hop::agent});

@@ -2,6 +2,7 @@
 #define HF_SANDBOX_DETAIL_LOCAL_RECORD_HPP
 
 #include <hf/sandbox/detail/local_state.hpp>
+#include <hf/sandbox/detail/parse_json.hpp>
 #include <hf/sandbox/wire/json.hpp>
 
 #include <sys/types.h>
@@ -52,7 +53,7 @@ template <class Json = wire::json, class Record = local_record>
   auto const text = read_file_at(directory, local_record_name);
   if (!text)
     return std::nullopt;
-  auto const j = Json::parse(*text, nullptr, false);
+  auto const j = parse_json<Json>(*text);
   try {
     Record record;
     j.at("labels").get_to(record.labels);

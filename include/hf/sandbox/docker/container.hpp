@@ -191,10 +191,13 @@ template <class json = nlohmann::json>
 /// The value of a variable in a container's environment as `inspect` shows it; empty when absent.
 template <class Json>
 [[nodiscard]] std::string environment_value(Json const& description, std::string_view name) {
-  auto const at = typename Json::json_pointer("/Config/Env");
-  if (!description.contains(at) || !description.at(at).is_array())
+  auto const config = description.is_object() ? description.find("Config") : description.end();
+  if (config == description.end() || !config->is_object())
     return {};
-  for (auto const& entry : description.at(at)) {
+  auto const env = config->find("Env");
+  if (env == config->end() || !env->is_array())
+    return {};
+  for (auto const& entry : *env) {
     if (!entry.is_string())
       continue;
     auto const& text = entry.template get_ref<std::string const&>();

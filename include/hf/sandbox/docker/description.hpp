@@ -9,6 +9,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
 #include <filesystem>
 #include <map>
 #include <optional>
@@ -17,12 +18,30 @@
 
 namespace hf::detail::docker {
 
-/// A member below a path of objects, as text; empty when it is absent or no text.
+/// A member below a path of objects ("/State/Status"); null when it is absent or when anything on
+/// the way is no object. The accessors of the JSON library throw exceptions of their own there.
 template <class Json>
-[[nodiscard]] std::string text_at(Json const& j, char const* pointer) {
-  auto const at = typename Json::json_pointer(pointer);
-  return j.contains(at) && j.at(at).is_string() ? j.at(at).template get<std::string>()
-                                                : std::string();
+[[nodiscard]] Json value_at(Json const& j, std::string_view path) {
+  Json const* at = &j;
+  while (!path.empty()) {
+    path.remove_prefix(1);
+    auto const end = (std::min)(path.find('/'), path.size());
+    if (!at->is_object())
+      return Json();
+    auto const it = at->find(std::string(path.substr(0, end)));
+    if (it == at->end())
+      return Json();
+    at = &*it;
+    path.remove_prefix(end);
+  }
+  return *at;
+}
+
+/// The same as text; empty when it is absent or no text.
+template <class Json>
+[[nodiscard]] std::string text_at(Json const& j, std::string_view path) {
+  auto const value = value_at(j, path);
+  return value.is_string() ? value.template get<std::string>() : std::string();
 }
 
 template <class = void>
@@ -47,17 +66,16 @@ template <class Json>
 /// Id, phase, labels and a sentence from `GET /containers/{id}/json`; no endpoint.
 template <class Json>
 [[nodiscard]] instance describe(Json const& description) {
-  using json_pointer = typename Json::json_pointer;
   instance out;
   out.id = text_at(description, "/Id");
   auto const status = text_at(description, "/State/Status");
   out.phase = phase_of(status);
-  out.labels = labels_of(description.value(json_pointer("/Config/Labels"), Json()));
+  out.labels = labels_of(value_at(description, "/Config/Labels"));
   out.message = "container is " + status;
   if (out.phase == phase::ended) {
-    out.message +=
-        ", exit code " + std::to_string(description.value(json_pointer("/State/ExitCode"), 0));
-    if (description.value(json_pointer("/State/OOMKilled"), false))
+    if (auto const code = value_at(description, "/State/ExitCode"); code.is_number_integer())
+      out.message += ", exit code " + code.dump();
+    if (value_at(description, "/State/OOMKilled") == true)
       out.message += ", out of memory";
     if (auto const why = text_at(description, "/State/Error"); !why.empty())
       out.message += ": " + why;
@@ -75,10 +93,7 @@ template <class = void>
 /// Host path of the shared directory that a container has its socket in; empty: it listens on TCP.
 template <class Json>
 [[nodiscard]] std::filesystem::path socket_mount_of(Json const& description) {
-  auto const mounts = description.find("Mounts");
-  if (mounts == description.end() || !mounts->is_array())
-    return {};
-  for (auto const& mount : *mounts)
+  for (auto const& mount : value_at(description, "/Mounts"))
     if (text_at(mount, "/Destination") == inside_run)
       return text_at(mount, "/Source");
   return {};
@@ -88,14 +103,11 @@ template <class Json>
 /// empty while it has neither.
 template <class Json>
 [[nodiscard]] std::string tcp_url_of(Json const& description, engine_address const& engine) {
-  auto const network = description.find("NetworkSettings");
-  if (network == description.end())
-    return {};
   auto const port = std::to_string(wire::default_port);
-  auto const bindings = typename Json::json_pointer("/Ports/" + port + "~1tcp");
-  if (network->contains(bindings) && network->at(bindings).is_array() &&
-      !network->at(bindings).empty()) {
-    auto const& binding = network->at(bindings).front();
+  auto const ports = value_at(description, "/NetworkSettings/Ports");
+  auto const bindings = ports.is_object() ? ports.find(port + "/tcp") : ports.end();
+  if (bindings != ports.end() && bindings->is_array() && !bindings->empty()) {
+    auto const& binding = bindings->front();
     std::string host = text_at(binding, "/HostIp");
     // Published at every address: the engine's own is the one that is known to be reachable.
     if (host.empty() || host == "0.0.0.0" || host == "::")
@@ -104,9 +116,9 @@ template <class Json>
       host = "[" + host + "]";
     return "http://" + host + ":" + text_at(binding, "/HostPort");
   }
-  auto const networks = network->find("Networks");
-  if (networks != network->end() && networks->is_object())
-    for (auto const& entry : networks->items())
+  if (auto const networks = value_at(description, "/NetworkSettings/Networks");
+      networks.is_object())
+    for (auto const& entry : networks.items())
       if (auto const address = text_at(entry.value(), "/IPAddress"); !address.empty())
         return "http://" + address + ":" + port;
   return {};

@@ -1,6 +1,7 @@
 #ifndef HF_SANDBOX_DOCKER_ENGINE_HPP
 #define HF_SANDBOX_DOCKER_ENGINE_HPP
 
+#include <hf/sandbox/detail/parse_json.hpp>
 #include <hf/sandbox/detail/parse_number.hpp>
 #include <hf/sandbox/detail/sleep.hpp>
 #include <hf/sandbox/docker/engine_address.hpp>
@@ -181,7 +182,7 @@ class engine {
 /// The JSON of an answer; `errc::protocol_error` when it is none.
 template <class Json = nlohmann::json>
 [[nodiscard]] Json engine_json(std::string const& doing, http::response const& answer) {
-  auto parsed = Json::parse(answer.body, nullptr, false);
+  auto parsed = parse_json<Json>(answer.body);
   if (parsed.is_discarded())
     throw error(errc::protocol_error, doing + ": the Docker engine's answer is no JSON",
                 {.http_status = answer.status, .where = hop::docker});

@@ -2,6 +2,7 @@
 #define HF_SANDBOX_DOCKER_ENGINE_ADDRESS_HPP
 
 #include <hf/sandbox/detail/crypto.hpp>
+#include <hf/sandbox/detail/parse_json.hpp>
 #include <hf/sandbox/detail/read_text_file.hpp>
 #include <hf/sandbox/docker/options.hpp>
 #include <hf/sandbox/error.hpp>
@@ -138,7 +139,7 @@ template <class Json = nlohmann::json>
   std::string context = env("DOCKER_CONTEXT").value_or("");
   if (context.empty() && !config.empty()) {
     if (auto const text = read_text_file(config / "config.json")) {
-      auto const parsed = Json::parse(*text, nullptr, false);
+      auto const parsed = parse_json<Json>(*text);
       if (parsed.is_object() && parsed.contains("currentContext") &&
           parsed["currentContext"].is_string())
         context = parsed["currentContext"].template get<std::string>();
@@ -148,7 +149,7 @@ template <class Json = nlohmann::json>
     auto const key = sha256_hex(context);
     auto const origin = "the docker context '" + context + "'";
     auto const text = read_text_file(config / "contexts" / "meta" / key / "meta.json");
-    auto const meta = Json::parse(text.value_or(""), nullptr, false);
+    auto const meta = parse_json<Json>(text.value_or(""));
     auto const at = typename Json::json_pointer("/Endpoints/docker/Host");
     if (!meta.is_object() || !meta.contains(at) || !meta.at(at).is_string())
       throw error(errc::not_found,

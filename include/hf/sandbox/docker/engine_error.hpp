@@ -1,6 +1,9 @@
 #ifndef HF_SANDBOX_DOCKER_ENGINE_ERROR_HPP
 #define HF_SANDBOX_DOCKER_ENGINE_ERROR_HPP
 
+#include <hf/sandbox/detail/parse_json.hpp>
+#include <hf/sandbox/detail/peer_error.hpp>
+#include <hf/sandbox/detail/printable.hpp>
 #include <hf/sandbox/docker/engine_address.hpp>
 #include <hf/sandbox/error.hpp>
 #include <hf/sandbox/http/response.hpp>
@@ -19,12 +22,10 @@ namespace hf::detail::docker {
 /// The sentence in an engine's error answer: its `message`, else the body.
 template <class Json = nlohmann::json>
 [[nodiscard]] std::string engine_message(http::response const& answer) {
-  auto const body = Json::parse(answer.body, nullptr, false);
+  auto const body = parse_json<Json>(answer.body, 1000);
   if (body.is_object() && body.contains("message") && body["message"].is_string())
-    return body["message"].template get<std::string>();
-  auto text = answer.body.substr(0, 500);
-  while (!text.empty() && (text.back() == '\n' || text.back() == ' '))
-    text.pop_back();
+    return peer_text(body["message"].template get_ref<std::string const&>());
+  auto const text = peer_text(answer.body, {}, 500);
   return text.empty() ? "HTTP status " + std::to_string(answer.status) : text;
 }
 
@@ -88,7 +89,8 @@ template <class Json = nlohmann::json>
 
 /// What a transport's failure on the way to the engine means, with the remedy.
 template <class = void>
-[[nodiscard]] error engine_unreachable(engine_address const& engine, error const& cause) {
+[[nodiscard]] error engine_unreachable(engine_address const& engine, error const& failure) {
+  auto const cause = peer_error(failure, {});
   auto details = cause.details();
   details.where = hop::docker;
   auto const where = engine.name + " (" + engine.origin + ")";

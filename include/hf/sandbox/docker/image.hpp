@@ -1,6 +1,8 @@
 #ifndef HF_SANDBOX_DOCKER_IMAGE_HPP
 #define HF_SANDBOX_DOCKER_IMAGE_HPP
 
+#include <hf/sandbox/detail/parse_json.hpp>
+#include <hf/sandbox/detail/printable.hpp>
 #include <hf/sandbox/docker/engine.hpp>
 #include <hf/sandbox/docker/engine_error.hpp>
 #include <hf/sandbox/error.hpp>
@@ -9,6 +11,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -48,11 +52,19 @@ class pull_progress {
 
   /// Takes the next bytes of the answer.
   void feed(std::string_view bytes) {
-    buffer_.append(bytes);
-    std::size_t begin = 0;
-    for (std::size_t end; (end = buffer_.find('\n', begin)) != std::string::npos; begin = end + 1)
-      line(std::string_view(buffer_).substr(begin, end - begin));
-    buffer_.erase(0, begin);
+    while (!bytes.empty()) {
+      auto const end = bytes.find('\n');
+      auto const part = bytes.substr(0, end);
+      if (buffer_.size() + part.size() > longest_line)
+        throw error(errc::protocol_error,
+                    "the Docker engine's report of a pull has an endless line",
+                    {.where = hop::docker, .may_have_reached_peer = true});
+      buffer_.append(part);
+      if (end == std::string_view::npos)
+        return;
+      finish();
+      bytes.remove_prefix(end + 1);
+    }
   }
   /// Takes the last line, if it had no end.
   void finish() {
@@ -64,24 +76,29 @@ class pull_progress {
 
  private:
   void line(std::string_view text) {
-    auto const j = Json::parse(text, nullptr, false);
+    auto const j = parse_json<Json>(text, 1000);
     if (!j.is_object())
       return;
     if (auto const e = j.find("error"); e != j.end() && e->is_string())
-      failure_ = e->template get<std::string>();
+      failure_ = peer_text(e->template get_ref<std::string const&>());
     auto const id = j.find("id");
     auto const detail = j.find("progressDetail");
     if (id == j.end() || !id->is_string() || detail == j.end() || !detail->is_object())
       return;
     auto const number = [&](char const* name) {
       auto const it = detail->find(name);
-      return it != detail->end() && it->is_number() ? it->template get<std::uint64_t>() : 0;
+      return it != detail->end() && it->is_number_unsigned()
+                 ? (std::min)(it->template get<std::uint64_t>(), largest_layer)
+                 : 0;
     };
     // Only downloads: unpacking counts the same bytes again.
     auto const status = j.find("status");
     if (status == j.end() || *status != "Downloading" || number("total") == 0)
       return;
-    layers_[id->template get<std::string>()] = {number("current"), number("total")};
+    auto const& name = id->template get_ref<std::string const&>();
+    if (layers_.size() >= most_layers && layers_.find(name) == layers_.end())
+      return;
+    layers_[name] = {(std::min)(number("current"), number("total")), number("total")};
     std::uint64_t current = 0;
     std::uint64_t total = 0;
     for (auto const& layer : layers_) {
@@ -96,6 +113,12 @@ class pull_progress {
       report_("pulling " + image_ + ": " + std::to_string(percent) + " % of " +
               std::to_string(total / 1'000'000) + " MB");
   }
+
+  /// An engine decides what it sends; images have at most 127 layers, and a line is short.
+  static constexpr std::size_t longest_line = std::size_t{1} << 20;
+  static constexpr std::size_t most_layers = 1024;
+  /// A hundred times the sum of the layers has to fit into 64 bits.
+  static constexpr std::uint64_t largest_layer = std::uint64_t{1} << 46;
 
   std::string image_;
   std::function<void(std::string const&)> report_;

@@ -72,13 +72,17 @@ class launch_attempt {
   instance run() {
     try {
       return make();
+    } catch (way_blocked const& blocked) {
+      throw way_blocked{blocked.mounts, without_secrets(blocked.cause)};
+    } catch (launch_error const& e) {
+      check_start_timeout(e);
+      throw without_secrets(e);
     } catch (error const& e) {
-      // The clock that ran out is the caller's, whichever request noticed.
-      if (e.kind() != errc::request_timed_out || clock::now() < deadline_)
+      check_start_timeout(e);
+      auto message = detail::without_secrets(e.what(), shown_by_nobody());
+      if (message == e.what())
         throw;
-      throw launch_error(errc::start_timed_out,
-                         std::string("the start took longer than start_timeout: ") + e.what(),
-                         id_.empty() ? "create" : "start", "", e.details());
+      throw error(e.kind(), std::move(message), e.details());
     }
   }
 
@@ -110,6 +114,33 @@ class launch_attempt {
     all_.hold(id_, held_);
     done_ = true;
     return out;
+  }
+
+  /// The clock that ran out is the caller's, whichever request noticed.
+  void check_start_timeout(error const& e) const {
+    if (e.kind() == errc::request_timed_out && clock::now() >= deadline_)
+      throw launch_error(errc::start_timed_out,
+                         "the start took longer than start_timeout: " +
+                             detail::without_secrets(e.what(), shown_by_nobody()),
+                         id_.empty() ? "create" : "start", "", e.details());
+  }
+
+  /// What the engine was told and may repeat: in an error, and in what the machine printed.
+  [[nodiscard]] secret_list shown_by_nobody() const {
+    secret_list out{plan_.token};
+    for (auto const& [name, value] : secrets_)
+      out.push_back(value);
+    return out;
+  }
+
+  [[nodiscard]] launch_error without_secrets(launch_error const& e) const {
+    auto const secrets = shown_by_nobody();
+    std::string message = e.what();
+    // `what` ends in these lines; they are put behind it again.
+    if (!e.log_tail().empty() && message.ends_with("\n" + e.log_tail()))
+      message.resize(message.size() - e.log_tail().size() - 1);
+    return launch_error(e.kind(), detail::without_secrets(std::move(message), secrets), e.stage(),
+                        detail::without_secrets(e.log_tail(), secrets), e.details());
   }
 
   [[nodiscard]] engine_call limits() const { return {deadline_, options_.stop}; }
@@ -200,8 +231,12 @@ class launch_attempt {
     if (answer.status >= 400)
       throw engine_answer_error("ask the Docker engine for its CPUs", answer);
     auto const count =
-        engine_json<json>("ask the Docker engine for its CPUs", answer).value("NCPU", 0);
-    return count > 0 ? count : 1;
+        value_at(engine_json<json>("ask the Docker engine for its CPUs", answer), "/NCPU");
+    // No machine has more; a larger number would have no place in a request.
+    constexpr std::uint64_t most = 65536;
+    if (!count.is_number_unsigned() || count == 0)
+      return 1;
+    return static_cast<double>((std::min)(count.template get<std::uint64_t>(), most));
   }
 
   /// Puts the agent and the secrets into the container's files where they are not mounted.

@@ -97,7 +97,7 @@ class machines {
       instance machine;
       machine.id = text_at(entry, "/Id");
       machine.phase = phase_of(text_at(entry, "/State"));
-      machine.labels = labels_of(entry.value("Labels", json()));
+      machine.labels = labels_of(value_at(entry, "/Labels"));
       machine.message = "container is " + text_at(entry, "/State");
       // Asked for above; an engine that ignores a filter must not widen the list.
       bool matches = machine.phase != phase::ended && is_sandbox(machine.labels);
@@ -239,10 +239,10 @@ class machines {
   /// Whether a container is a sandbox that ended a while ago and was not removed: its creator was
   /// killed while it read the log of a failed start. All others are removed by the engine.
   static bool is_left_over(json const& entry) {
-    auto const created = entry.value("Created", json());
-    return is_sandbox(labels_of(entry.value("Labels", json()))) &&
+    auto const created = value_at(entry, "/Created");
+    return is_sandbox(labels_of(value_at(entry, "/Labels"))) &&
            text_at(entry, "/State") == "exited" && created.is_number_integer() &&
-           std::time(nullptr) - created.template get<std::int64_t>() > 600;
+           created.template get<std::int64_t>() < std::time(nullptr) - 600;
   }
 
   void remove_quietly(http::transport_ref transport, std::string const& id) noexcept {

@@ -2,6 +2,8 @@
 #define HF_SANDBOX_HUB_ANSWER_ERROR_HPP
 
 #include <hf/sandbox/agent/answer_error.hpp>
+#include <hf/sandbox/detail/parse_json.hpp>
+#include <hf/sandbox/detail/printable.hpp>
 #include <hf/sandbox/error.hpp>
 #include <hf/sandbox/http/response.hpp>
 
@@ -49,7 +51,7 @@ template <class Json = nlohmann::json>
 [[nodiscard]] std::string error_text(http::response const& answer) {
   if (auto const text = answer.fields.get("X-Error-Message"); !text.empty())
     return std::string(text);
-  auto const body = Json::parse(answer.body, nullptr, false);
+  auto const body = detail::parse_json<Json>(answer.body, 1000);
   std::string out;
   auto const take = [&](Json const& value) {
     if (value.is_string())
@@ -71,17 +73,7 @@ template <class Json = nlohmann::json>
   }
   if (!out.empty())
     return out;
-  return answer.body.substr(0, 500);
-}
-
-/// Replaces every occurrence of a secret; for texts that come from elsewhere and are shown.
-template <class = void>
-[[nodiscard]] std::string without_secret(std::string text, std::string_view secret) {
-  if (secret.size() < 4)
-    return text;
-  for (std::size_t at = 0; (at = text.find(secret, at)) != std::string::npos; at += 3)
-    text.replace(at, secret.size(), "***");
-  return text;
+  return answer.body.substr(0, 2000);
 }
 
 /// Turns an answer of the Hub with status >= 400 (or an unexpected redirect) into an error.
@@ -92,7 +84,8 @@ template <class Json = nlohmann::json>
   error_details details;
   details.http_status = answer.status;
   details.where = hop::hub;
-  details.request_id = request_id(answer.fields);
+  detail::secret_list const secrets{std::string(secret)};
+  details.request_id = detail::peer_text(request_id(answer.fields), secrets, 200);
   details.retry_after_s = retry_after_seconds(answer);
   details.may_have_reached_peer = true;
   errc code = detail::errc_of_status(answer.status);
@@ -100,11 +93,11 @@ template <class Json = nlohmann::json>
     details.retry = retry_advice::yes;
 
   std::string message = "the Hugging Face Hub cannot " + std::string(doing) + ": ";
-  auto const text = error_text<Json>(answer);
+  auto const text = detail::peer_text(error_text<Json>(answer), secrets);
   message += text.empty() ? "no reason given" : text;
   message += " (HTTP " + std::to_string(answer.status);
   if (auto const named = answer.fields.get("X-Error-Code"); !named.empty())
-    message += ", " + std::string(named);
+    message += ", " + detail::peer_text(named, secrets, 100);
   if (!details.request_id.empty())
     message += ", request " + details.request_id;
   message += ")";
@@ -112,7 +105,7 @@ template <class Json = nlohmann::json>
     message += "; check the token (`hf auth whoami`, HF_TOKEN)";
   if (code == errc::quota_exceeded)
     message += "; jobs need credit: https://huggingface.co/settings/billing";
-  return error(code, without_secret(std::move(message), secret), std::move(details));
+  return error(code, std::move(message), std::move(details));
 }
 
 }  // namespace hf::hub

@@ -1,6 +1,9 @@
 #ifndef HF_SANDBOX_HUB_CLIENT_HPP
 #define HF_SANDBOX_HUB_CLIENT_HPP
 
+#include <hf/sandbox/detail/parse_json.hpp>
+#include <hf/sandbox/detail/peer_error.hpp>
+#include <hf/sandbox/detail/printable.hpp>
 #include <hf/sandbox/error.hpp>
 #include <hf/sandbox/http/fetch.hpp>
 #include <hf/sandbox/http/transport_ref.hpp>
@@ -126,18 +129,20 @@ class basic_client {
         throw answer_error<Json>(call.doing, answer, secret);
       } catch (error const& failure) {
         if (!call.repeatable || !is_transient(failure) || !tries.wait(failure, call.stop))
-          rethrow(call.doing, failure);
+          rethrow(call.doing, failure, secret);
       }
     }
   }
 
   /// Throws the failure that is being handled; a transport's as one of the way to the Hub.
-  [[noreturn]] static void rethrow(std::string const& doing, error const& failure) {
+  [[noreturn]] static void rethrow(std::string const& doing, error const& failure,
+                                   std::string const& secret) {
     if (failure.hop() != hop::client)
       throw;
-    auto details = failure.details();
+    auto const shown = detail::peer_error(failure, {secret}, "cannot " + doing + ": ");
+    auto details = shown.details();
     details.where = hop::hub;
-    throw error(failure.kind(), "cannot " + doing + ": " + failure.what(), std::move(details));
+    throw error(shown.kind(), shown.what(), std::move(details));
   }
 
   /// Performs a call whose answer is JSON. `errc::protocol_error` when it is not.
@@ -146,13 +151,13 @@ class basic_client {
   }
 
   /// The answer's body as JSON; `errc::protocol_error` when it is not.
-  [[nodiscard]] static Json parse_json(std::string const& doing, http::response const& answer) {
-    auto json = Json::parse(answer.body, nullptr, false);
+  [[nodiscard]] Json parse_json(std::string const& doing, http::response const& answer) const {
+    auto json = detail::parse_json<Json>(answer.body);
     if (json.is_discarded()) {
       error_details details;
       details.http_status = answer.status;
       details.where = hop::hub;
-      details.request_id = request_id(answer.fields);
+      details.request_id = detail::peer_text(request_id(answer.fields), {token()}, 200);
       details.may_have_reached_peer = true;
       throw error(errc::protocol_error,
                   "cannot " + doing + ": the Hugging Face Hub answered without JSON",

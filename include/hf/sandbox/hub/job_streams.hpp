@@ -1,6 +1,7 @@
 #ifndef HF_SANDBOX_HUB_JOB_STREAMS_HPP
 #define HF_SANDBOX_HUB_JOB_STREAMS_HPP
 
+#include <hf/sandbox/detail/parse_json.hpp>
 #include <hf/sandbox/hub/jobs.hpp>
 #include <hf/sandbox/hub/sse.hpp>
 
@@ -62,7 +63,7 @@ stream_end read_events(basic_client<Json> const& hub, http::transport_ref throug
   auto const on_data = [&](std::span<std::byte const> data) {
     bool idle = true;
     bool const wanted = decoder.feed(http::as_text(data), [&](std::string_view text) {
-      auto const event = Json::parse(text, nullptr, false);
+      auto const event = detail::parse_json<Json>(text, 10'000);
       if (!event.is_object())
         return true;
       idle = false;
@@ -86,7 +87,7 @@ stream_end read_events(basic_client<Json> const& hub, http::transport_ref throug
   } catch (error const& failure) {
     if (reader.threw)
       throw;
-    basic_client<Json>::rethrow(call.doing, failure);
+    basic_client<Json>::rethrow(call.doing, failure, secret);
   }
   if (answer.status < 200 || answer.status >= 300)
     throw answer_error<Json>(call.doing, answer, secret);

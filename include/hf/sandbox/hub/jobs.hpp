@@ -11,6 +11,7 @@
 #include <nlohmann/json.hpp>
 
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -106,7 +107,7 @@ class basic_jobs {
       auto call = repeatable("list jobs", "GET", target, limits);
       call.limit = list_limit;
       auto const answer = client_.perform(through, call);
-      auto const body = basic_client<Json>::parse_json(call.doing, answer);
+      auto const body = client_.parse_json(call.doing, answer);
       if (!body.is_array())
         throw error(errc::protocol_error, "the Hugging Face Hub's list of jobs is not a list",
                     {.where = hop::hub, .may_have_reached_peer = true});
@@ -163,7 +164,7 @@ class basic_jobs {
     auto const answer = client_.perform_json(
         through, repeatable("list hardware", "GET", "/api/jobs/hardware", limits));
     for (auto const& item : answer)
-      if (item.is_object())
+      if (item.is_object() && out.size() < max_hardware)
         out.push_back(parse_hardware(item));
     return out;
   }
@@ -175,6 +176,7 @@ class basic_jobs {
 
  private:
   static constexpr int max_pages = 1000;
+  static constexpr std::size_t max_hardware = 1000;
   /// A page may hold a hundred jobs whose agents travel in their arguments.
   static constexpr std::uint64_t list_limit = std::uint64_t{256} << 20;
 

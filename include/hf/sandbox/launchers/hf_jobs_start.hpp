@@ -4,6 +4,7 @@
 #include <hf/sandbox/agent/health.hpp>
 #include <hf/sandbox/agent/ready.hpp>
 #include <hf/sandbox/detail/backoff.hpp>
+#include <hf/sandbox/detail/printable.hpp>
 #include <hf/sandbox/detail/sleep.hpp>
 #include <hf/sandbox/error.hpp>
 #include <hf/sandbox/hub/job_streams.hpp>
@@ -229,7 +230,7 @@ class hf_jobs_start {
     std::string message = failure.what();
     if (!not_cancelled.empty())
       message += "; and job " + job_id_ + " could not be cancelled: " + not_cancelled;
-    throw launch_error(kind, message, stage_,
+    throw launch_error(kind, without_secrets(std::move(message), {hf_token_, agent_token_}), stage_,
                        kind == errc::cancelled ? std::string() : last_lines(), failure.details());
   }
 
@@ -240,7 +241,7 @@ class hf_jobs_start {
     try {
       auto text = hub::joined(hub::log_tail(api_, through_, name_space_, job_id_, 20, limits,
                                             {.quiet = milliseconds(2000)}));
-      return hub::without_secret(hub::without_secret(std::move(text), hf_token_), agent_token_);
+      return without_secrets(std::move(text), {hf_token_, agent_token_});
     } catch (error const&) {
       return {};
     }

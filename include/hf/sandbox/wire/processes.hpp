@@ -1,6 +1,7 @@
 #ifndef HF_SANDBOX_WIRE_PROCESSES_HPP
 #define HF_SANDBOX_WIRE_PROCESSES_HPP
 
+#include <hf/sandbox/detail/parse_json.hpp>
 #include <hf/sandbox/error.hpp>
 #include <hf/sandbox/wire/events.hpp>
 #include <hf/sandbox/wire/exec.hpp>
@@ -54,6 +55,15 @@ struct signal_request {
   /// "process", "group" or "tree".
   std::string scope = "process";
 };
+
+/// Whether this is what agents call a process: "p-3", or a process id of the machine ("42"). Ids
+/// become part of URLs and of error texts.
+[[nodiscard]] constexpr bool is_process_id(std::string_view id) noexcept {
+  if (id.starts_with("p-"))
+    id.remove_prefix(2);
+  return !id.empty() && id.size() <= 20 &&
+         id.find_first_not_of("0123456789") == std::string_view::npos;
+}
 
 /// An entry of the list.
 template <class Json = json>
@@ -134,7 +144,7 @@ template <class Json>
 /// The accepted offset in an answer of `POST /v1/processes/{id}/stdin`; nothing when there is none.
 template <class Json = json>
 [[nodiscard]] std::optional<std::uint64_t> accepted_input(std::string_view answer) {
-  auto const j = Json::parse(answer, nullptr, false);
+  auto const j = hf::detail::parse_json<Json>(answer);
   auto const it = j.is_object() ? j.find("accepted") : j.end();
   if (!j.is_object() || it == j.end() || !it->is_number_unsigned())
     return std::nullopt;
