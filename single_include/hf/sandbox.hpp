@@ -556,6 +556,7 @@ using json = nlohmann::json;
 
 #ifndef HF_SANDBOX_AGENT_HEALTH_HPP
 #define HF_SANDBOX_AGENT_HEALTH_HPP
+#include <algorithm>
 #include <map>
 namespace hf {
 struct agent_health {
@@ -578,12 +579,16 @@ agent_health parse_health(Json const& j, std::string instance) {
   if (!j.is_object())
     return health;
   if (auto const it = j.find("protocol"); it != j.end()) {
-    if (it->is_number_integer()) {
-      health.protocol = it->template get<int>();
-    } else if (it->is_array()) {
+    auto const version = [](Json const& p) {
+      return p.is_number_unsigned() && p.template get<std::uint64_t>() < 1000
+                 ? p.template get<int>()
+                 : 1;
+    };
+    if (it->is_array()) {
       for (auto const& p : *it)
-        if (p.is_number_integer() && p.template get<int>() > health.protocol)
-          health.protocol = p.template get<int>();
+        health.protocol = (std::max)(health.protocol, version(p));
+    } else {
+      health.protocol = version(*it);
     }
   }
   if (auto const it = j.find("version"); it != j.end() && it->is_string())
@@ -876,6 +881,54 @@ class basic_client {
 
 #endif
 
+// hf/sandbox/detail/parse_json.hpp
+
+#ifndef HF_SANDBOX_DETAIL_PARSE_JSON_HPP
+#define HF_SANDBOX_DETAIL_PARSE_JSON_HPP
+namespace hf::detail {
+inline constexpr std::size_t max_json_depth = 64;
+inline constexpr std::size_t max_json_values = std::size_t{1} << 20;
+[[nodiscard]] inline bool json_is_bounded(std::string_view text,
+                                          std::size_t most_values = max_json_values,
+                                          std::size_t deepest = max_json_depth) noexcept {
+  std::size_t values = 1;
+  std::size_t depth = 0;
+  for (std::size_t at = 0; at < text.size(); ++at) {
+    switch (text[at]) {
+      case '"':
+        for (++at; at < text.size() && text[at] != '"'; ++at)
+          if (text[at] == '\\')
+            ++at;
+        break;
+      case '[':
+      case '{':
+        if (++depth > deepest || ++values > most_values)
+          return false;
+        break;
+      case ']':
+      case '}':
+        if (depth > 0)
+          --depth;
+        break;
+      case ',':
+        if (++values > most_values)
+          return false;
+        break;
+      default:
+        break;
+    }
+  }
+  return true;
+}
+template <class Json>
+[[nodiscard]] Json parse_json(std::string_view text, std::size_t most_values = max_json_values) {
+  if (!json_is_bounded(text, most_values))
+    return Json(Json::value_t::discarded);
+  return Json::parse(text.begin(), text.end(), nullptr, false);
+}
+}  // namespace hf::detail
+#endif
+
 // hf/sandbox/detail/parse_number.hpp
 
 #ifndef HF_SANDBOX_DETAIL_PARSE_NUMBER_HPP
@@ -899,10 +952,140 @@ template <unsigned Base = 10>
 }  // namespace hf::detail
 #endif
 
+// hf/sandbox/detail/utf8.hpp
+
+#ifndef HF_SANDBOX_DETAIL_UTF8_HPP
+#define HF_SANDBOX_DETAIL_UTF8_HPP
+namespace hf::detail {
+[[nodiscard]] constexpr std::size_t utf8_sequence(std::string_view text) noexcept {
+  if (text.empty())
+    return 0;
+  auto const at = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
+  unsigned char const first = at(0);
+  if (first < 0x80)
+    return 1;
+  std::size_t const length = first >= 0xf0 ? 4 : first >= 0xe0 ? 3 : 2;
+  if (first < 0xc2 || first > 0xf4 || text.size() < length)
+    return 0;
+  unsigned char low = 0x80;
+  unsigned char high = 0xbf;
+  if (first == 0xe0)
+    low = 0xa0;
+  if (first == 0xed)
+    high = 0x9f;
+  if (first == 0xf0)
+    low = 0x90;
+  if (first == 0xf4)
+    high = 0x8f;
+  if (at(1) < low || at(1) > high)
+    return 0;
+  for (std::size_t i = 2; i < length; ++i)
+    if ((at(i) & 0xc0) != 0x80)
+      return 0;
+  return length;
+}
+[[nodiscard]] constexpr bool is_utf8(std::string_view text) noexcept {
+  while (!text.empty()) {
+    auto const length = utf8_sequence(text);
+    if (length == 0)
+      return false;
+    text.remove_prefix(length);
+  }
+  return true;
+}
+template <class = void>
+[[nodiscard]] std::string utf8_lossy(std::string_view text) {
+  std::string out;
+  out.reserve(text.size());
+  while (!text.empty()) {
+    auto const length = utf8_sequence(text);
+    if (length == 0)
+      out += "\xef\xbf\xbd";
+    else
+      out += text.substr(0, length);
+    text.remove_prefix(length == 0 ? 1 : length);
+  }
+  return out;
+}
+}  // namespace hf::detail
+#endif
+
+// hf/sandbox/detail/printable.hpp
+
+#ifndef HF_SANDBOX_DETAIL_PRINTABLE_HPP
+#define HF_SANDBOX_DETAIL_PRINTABLE_HPP
+namespace hf::detail {
+[[nodiscard]] inline std::string printable(std::string text) {
+  auto const is_control = [](std::string_view one) {
+    auto const first = static_cast<unsigned char>(one[0]);
+    return one.size() == 1
+               ? (first < 0x20 && first != '\n' && first != '\t') || first == 0x7f
+               : one.size() == 2 && first == 0xc2 && static_cast<unsigned char>(one[1]) < 0xa0;
+  };
+  std::string out;
+  bool changed = false;
+  std::string_view rest(text);
+  while (!rest.empty()) {
+    auto const length = utf8_sequence(rest);
+    auto const one = rest.substr(0, length == 0 ? 1 : length);
+    bool const bad = length == 0 || is_control(one);
+    if (bad && !std::exchange(changed, true))
+      out.assign(text, 0, text.size() - rest.size());
+    if (length == 0) {
+      out += "\xef\xbf\xbd";
+    } else if (bad) {
+      constexpr char digits[] = "0123456789abcdef";
+      auto const code = static_cast<unsigned char>(one.back());
+      out += "\\x";
+      out += digits[code >> 4];
+      out += digits[code & 15];
+    } else if (changed) {
+      out += one;
+    }
+    rest.remove_prefix(one.size());
+  }
+  return changed ? out : std::move(text);
+}
+using secret_list = std::vector<std::string>;
+[[nodiscard]] inline std::string without_secrets(std::string text, secret_list const& secrets) {
+  for (auto const& secret : secrets) {
+    if (secret.size() < 4)
+      continue;
+    for (std::size_t at = 0; (at = text.find(secret, at)) != std::string::npos; at += 3)
+      text.replace(at, secret.size(), "***");
+  }
+  return text;
+}
+[[nodiscard]] inline std::string peer_text(std::string_view text, secret_list const& secrets = {},
+                                           std::size_t most = 1000) {
+  std::size_t longest = 0;
+  for (auto const& secret : secrets)
+    longest = secret.size() > longest ? secret.size() : longest;
+  auto out = without_secrets(std::string(text.substr(0, most + longest)), secrets);
+  bool const cut = out.size() > most;
+  if (cut) {
+    auto end = most;
+    while (end > 0 && (static_cast<unsigned char>(out[end]) & 0xc0) == 0x80)
+      --end;
+    out.resize(end);
+  }
+  while (!out.empty() && (out.back() == '\n' || out.back() == '\r' || out.back() == ' '))
+    out.pop_back();
+  for (char& c : out)
+    if (c == '\n' || c == '\r' || c == '\t')
+      c = ' ';
+  if (cut)
+    out += "...";
+  return printable(std::move(out));
+}
+}  // namespace hf::detail
+#endif
+
 // hf/sandbox/error.hpp
 
 #ifndef HF_SANDBOX_ERROR_HPP
 #define HF_SANDBOX_ERROR_HPP
+
 
 #include <iterator>
 #include <system_error>
@@ -1116,6 +1299,7 @@ struct error_details {
 /// The base of everything this library throws on purpose.
 ///
 /// `what()` is one sentence for people, without any secret; `code()` is the `errc` for programs.
+/// Control characters and bytes that are not UTF-8 are escaped in every text, whoever said it.
 /// Copying does not throw.
 class error : public std::system_error {
  public:
@@ -1157,8 +1341,16 @@ class error : public std::system_error {
   template <class = void>
   error(errc code, std::string message, error_details details, std::string const& log_tail)
       : std::system_error(make_error_code(code)),
-        state_(std::make_shared<state const>(
-            state{std::move(message), std::move(details), log_tail})) {}
+        state_(std::make_shared<state const>(state{detail::printable(std::move(message)),
+                                                   printable_details(std::move(details)),
+                                                   detail::printable(log_tail)})) {}
+
+  template <class = void>
+  static error_details printable_details(error_details details) {
+    details.request_id = detail::printable(std::move(details.request_id));
+    details.stage = detail::printable(std::move(details.stage));
+    return details;
+  }
   [[nodiscard]] std::string const& last_lines() const noexcept { return state_->log_tail; }
 
   std::shared_ptr<state const> state_;
@@ -1344,22 +1536,32 @@ template <class = void>
   double const seconds = std::strtod(text.c_str(), &end);
   return end == text.c_str() || *end != '\0' || !(seconds >= 0) ? -1 : seconds;
 }
+struct answer_context {
+  secret_list secrets = {};
+  bool names_instance = false;
+};
+[[nodiscard]] constexpr bool status_of_nobody(int status) noexcept {
+  return status < 500 && status != 401 && status != 402 && status != 403 && status != 408 &&
+         status != 413 && status != 429;
+}
 template <class Json = wire::json>
-[[nodiscard]] error agent_answer_error(std::string_view doing, http::response const& answer) {
+[[nodiscard]] error agent_answer_error(std::string_view doing, http::response const& answer,
+                                       answer_context const& context = {}) {
   error_details details;
   details.http_status = answer.status;
   details.may_have_reached_peer = true;
-  details.request_id = std::string(answer.fields.get("X-Request-Id"));
+  details.request_id = peer_text(answer.fields.get("X-Request-Id"), context.secrets, 200);
   details.retry_after_s = retry_after_seconds(answer.fields);
   details.where = hop::jobs_proxy;
   errc code = errc_of_status(answer.status);
   bool coded = false;
   std::string text;
-  auto const body = Json::parse(answer.body, nullptr, false);
+  auto const body = parse_json<Json>(answer.body, 1000);
   if (body.is_object()) {
     if (auto const it = body.find("error"); it != body.end() && it->is_string()) {
-      details.where = hop::agent;
-      text = it->template get<std::string>();
+      if (!context.names_instance)
+        details.where = hop::agent;
+      text = peer_text(it->template get_ref<std::string const&>(), context.secrets);
     }
     if (auto const it = body.find("code"); it != body.end() && it->is_string()) {
       auto const named = errc_from_string(it->template get_ref<std::string const&>());
@@ -1368,27 +1570,39 @@ template <class Json = wire::json>
         code = named;
     }
     if (auto const it = body.find("stage"); it != body.end() && it->is_string())
-      details.stage = it->template get<std::string>();
-    if (auto const it = body.find("errno"); it != body.end() && it->is_number_integer())
+      details.stage = peer_text(it->template get_ref<std::string const&>(), context.secrets, 100);
+    if (auto const it = body.find("errno");
+        it != body.end() && it->is_number_unsigned() && it->template get<std::uint64_t>() < 4096)
       details.system_error = it->template get<int>();
   }
   if (answer.fields.contains(wire::instance_header) || is_bare_refusal(answer))
     details.where = hop::agent;
   if (text.empty())
-    text = answer.body.substr(0, 500);
+    text = peer_text(answer.body, context.secrets, 500);
+  if (details.where == hop::jobs_proxy) {
+    code = status_of_nobody(answer.status) ? errc::connect_failed : errc_of_status(answer.status);
+    details.stage.clear();
+    details.system_error = 0;
+  }
   if (!coded && details.where == hop::agent) {
     if (details.system_error == 0)
       details.system_error = system_error_in(text);
     code = errc_of_text(code, text, details.system_error);
   }
-  if (answer.status == 408 || answer.status == 429 || answer.status == 502 ||
-      answer.status == 503 || answer.status == 504)
+  if (code == errc::connect_failed || answer.status == 408 || answer.status == 429 ||
+      answer.status == 502 || answer.status == 503 || answer.status == 504)
     details.retry = retry_advice::yes;
   std::string message(doing);
   message += ": ";
   message += text.empty() ? "HTTP status " + std::to_string(answer.status) : text;
   if (details.where == hop::jobs_proxy)
-    message += " (answered by the proxy, HTTP " + std::to_string(answer.status) + ")";
+    message += " (answered by a gateway in front of the agent, HTTP " +
+               std::to_string(answer.status) +
+               (code == errc::connect_failed ? "; the agent was not reached)" : ")");
+  else if (code == errc::unauthenticated)
+    message +=
+        "; this is about the token of the sandbox, not about an account's: connect with the "
+        "launcher and the account that made it";
   return error(code, std::move(message), std::move(details));
 }
 template <class = void>
@@ -1499,7 +1713,6 @@ template <class = void>
 
 #ifndef HF_SANDBOX_DETAIL_BACKOFF_HPP
 #define HF_SANDBOX_DETAIL_BACKOFF_HPP
-#include <algorithm>
 namespace hf::detail {
 template <class = void>
 class basic_backoff {
@@ -1737,9 +1950,16 @@ std::optional<agent_health> probe_health(Transport& transport, endpoint const& t
   }
   if (answer.status >= 500 || answer.status == 404 || answer.status == 408 || answer.status == 429)
     return std::nullopt;
-  if (answer.status >= 400)
-    throw agent_answer_error("wait for the agent", answer);
-  auto const body = Json::parse(answer.body, nullptr, false);
+  if (answer.status >= 300) {
+    answer_context context;
+    for (auto const& field : to.headers)
+      context.secrets.push_back(field.value);
+    auto failure = agent_answer_error("wait for the agent", answer, context);
+    if (failure.kind() == errc::connect_failed)
+      return std::nullopt;
+    throw failure;
+  }
+  auto const body = parse_json<Json>(answer.body);
   if (answer.status != 200 || !body.is_object() || body.value("status", Json()) != "ok")
     return std::nullopt;
   return parse_health(body, std::string(answer.fields.get(wire::instance_header)));
@@ -1769,6 +1989,22 @@ agent_health wait_until_ready(
     if (!sleep_until(pause, stop))
       throw error(errc::cancelled, "waiting for the agent was cancelled");
   }
+}
+}  // namespace hf::detail
+#endif
+
+// hf/sandbox/detail/peer_error.hpp
+
+#ifndef HF_SANDBOX_DETAIL_PEER_ERROR_HPP
+#define HF_SANDBOX_DETAIL_PEER_ERROR_HPP
+namespace hf::detail {
+[[nodiscard]] inline error peer_error(error const& failure, secret_list const& secrets,
+                                      std::string before = {}) {
+  auto details = failure.details();
+  details.request_id = peer_text(details.request_id, secrets, 200);
+  details.stage = peer_text(details.stage, secrets, 100);
+  return error(failure.kind(), std::move(before) + peer_text(failure.what(), secrets, 2000),
+               std::move(details));
 }
 }  // namespace hf::detail
 #endif
@@ -1818,6 +2054,7 @@ using retry_pauses = basic_retry_pauses<>;
 
 #ifndef HF_SANDBOX_AGENT_CLIENT_HPP
 #define HF_SANDBOX_AGENT_CLIENT_HPP
+#include <atomic>
 namespace hf {
 namespace detail {
 template <class = void>
@@ -1836,6 +2073,11 @@ class agent_client {
  public:
   agent_client(Transport& transport, hf::endpoint to, std::optional<agent_health> health = {})
       : transport_(&transport), endpoint_(std::move(to)), health_(std::move(health)) {
+    for (auto const& field : endpoint_.headers) {
+      secrets_.push_back(field.value);
+      if (auto const space = field.value.find(' '); space != std::string::npos)
+        secrets_.push_back(field.value.substr(space + 1));
+    }
     if (health_)
       instance_ = health_->instance;
   }
@@ -1858,17 +2100,29 @@ class agent_client {
     rq.stop = options.stop;
     return rq;
   }
+  void machine_was_ended() noexcept { ended_ = true; }
   void send(http::request const& rq, http::response_sink& sink) {
+    if (ended_)
+      throw detail::sandbox_ended_error();
     learning_sink learning(*this, sink);
-    transport_->send(rq, learning);
+    try {
+      transport_->send(rq, learning);
+    } catch (error const& e) {
+      if (learning.threw())
+        throw;
+      throw detail::peer_error(e, secrets_);
+    }
+  }
+  [[nodiscard]] error answer_error(std::string_view doing, http::response const& answer) const {
+    return detail::agent_answer_error(doing, answer, {secrets_, !instance().empty()});
   }
   http::response call(std::string_view doing, http::request const& rq,
                       std::uint64_t limit = 64u << 20) {
     http::buffer_sink buffer(limit);
     send(rq, buffer);
     auto answer = std::move(buffer.answer());
-    if (answer.status >= 400)
-      throw detail::agent_answer_error(doing, answer);
+    if (answer.status >= 300)
+      throw answer_error(doing, answer);
     return answer;
   }
   http::response call_idempotent(std::string_view doing, http::request const& rq,
@@ -1881,6 +2135,8 @@ class agent_client {
       return retrying(rq, false, [&] { return call(doing, rq, limit); });
     } catch (error const& e) {
       if (leaves_open(e)) {
+        if (machine_ended_ && machine_ended_())
+          throw detail::sandbox_ended_error(e.details());
         auto details = e.details();
         details.retry = retry_advice::no;
         throw error(errc::outcome_unknown,
@@ -1895,12 +2151,13 @@ class agent_client {
       -> decltype(attempt()) {
     detail::retry_pauses pauses(std::chrono::milliseconds(100), std::chrono::milliseconds(5000),
                                 rq.deadline, rq.stop);
+    bool asked = false;
     for (int left = 5;; --left) {
       std::optional<Failure> failure;
       try {
         return attempt();
       } catch (error const& e) {
-        if ((left == 5 || left == 0) && is_end_of_machine(e))
+        if (is_unreachable(e) && (!std::exchange(asked, true) || left == 0) && is_end_of_machine(e))
           throw detail::sandbox_ended_error(e.details());
         if (left == 0 || !can_retry(e, idempotent))
           throw;
@@ -1912,8 +2169,12 @@ class agent_client {
         throw *failure;
     }
   }
+  [[nodiscard]] static bool is_unreachable(error const& why) noexcept {
+    return why.kind() == errc::connect_failed || why.kind() == errc::resolve_failed ||
+           (why.http_status() != 0 && why.hop() == hop::jobs_proxy);
+  }
   [[nodiscard]] bool is_end_of_machine(error const& why) const {
-    return why.kind() == errc::connect_failed && machine_ended_ && machine_ended_();
+    return is_unreachable(why) && machine_ended_ && machine_ended_();
   }
   agent_health features(call_options const& options = {}) {
     std::optional<agent_health> known;
@@ -1927,7 +2188,7 @@ class agent_client {
     try {
       learnt = ask(wire::info_route, options);
     } catch (error const& e) {
-      if (e.http_status() != 404)
+      if (e.http_status() != 404 || e.hop() != hop::agent)
         throw;
       if (!known)
         learnt = ask(wire::health_route, options);
@@ -1952,10 +2213,13 @@ class agent_client {
     if (health.has(feature))
       return;
     auto const it = health.features.find(feature);
-    throw error(errc::unsupported,
-                "the agent lacks the feature '" + feature + "'" +
-                    (it != health.features.end() ? " (" + it->second + ")"
-                                                 : "; it speaks only the common protocol"),
+    std::string why = "; it speaks only the common protocol";
+    if (it != health.features.end())
+      why = " (" + detail::peer_text(it->second, secrets_, 200) + ")";
+    else if (!health.features.empty())
+      why = "; no feature of that name is known to it (version " +
+            detail::peer_text(health.version, secrets_, 40) + ")";
+    throw error(errc::unsupported, "the agent lacks the feature '" + feature + "'" + why,
                 {.where = hop::agent});
   }
  private:
@@ -1963,19 +2227,31 @@ class agent_client {
    public:
     learning_sink(agent_client& owner, http::response_sink& next) : owner_(owner), next_(next) {}
     http::flow on_head(http::response_head const& head) override {
+      threw_ = true;
       if (auto const id = head.fields.find(wire::instance_header))
         owner_.learn(*id);
-      return next_.on_head(head);
+      else if (head.status < 300 && !owner_.instance().empty())
+        throw owner_.answer_error("call the agent", {head.status, head.fields, {}});
+      auto const go_on = next_.on_head(head);
+      threw_ = false;
+      return go_on;
     }
-    http::flow on_data(std::span<std::byte const> data) override { return next_.on_data(data); }
+    http::flow on_data(std::span<std::byte const> data) override {
+      threw_ = true;
+      auto const go_on = next_.on_data(data);
+      threw_ = false;
+      return go_on;
+    }
+    [[nodiscard]] bool threw() const noexcept { return threw_; }
    private:
+    bool threw_ = false;
     agent_client& owner_;
     http::response_sink& next_;
   };
   agent_health ask(std::string_view route, call_options const& options) {
     auto const rq = make_request("GET", std::string(route), options);
     auto const answer = call_idempotent("ask the agent for its features", rq, 1u << 20);
-    return detail::parse_health(wire::json::parse(answer.body, nullptr, false),
+    return detail::parse_health(detail::parse_json<wire::json>(answer.body),
                                 std::string(answer.fields.get(wire::instance_header)));
   }
   void learn(std::string_view instance) {
@@ -1986,6 +2262,8 @@ class agent_client {
   static bool can_retry(error const& e, bool idempotent) {
     if (detail::refused_unread(e))
       return true;
+    if (e.http_status() >= 300 && e.http_status() < 400)
+      return false;
     switch (e.kind()) {
       case errc::cancelled:
         return false;
@@ -2008,6 +2286,8 @@ class agent_client {
   }
   Transport* transport_;
   hf::endpoint endpoint_;
+  detail::secret_list secrets_;
+  std::atomic<bool> ended_{false};
   std::function<bool()> machine_ended_;
   mutable std::mutex mutex_;
   std::optional<agent_health> health_;
@@ -2381,64 +2661,6 @@ template <class = void>
 }  // namespace hf::detail
 #endif
 
-// hf/sandbox/detail/utf8.hpp
-
-#ifndef HF_SANDBOX_DETAIL_UTF8_HPP
-#define HF_SANDBOX_DETAIL_UTF8_HPP
-namespace hf::detail {
-[[nodiscard]] constexpr std::size_t utf8_sequence(std::string_view text) noexcept {
-  if (text.empty())
-    return 0;
-  auto const at = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
-  unsigned char const first = at(0);
-  if (first < 0x80)
-    return 1;
-  std::size_t const length = first >= 0xf0 ? 4 : first >= 0xe0 ? 3 : 2;
-  if (first < 0xc2 || first > 0xf4 || text.size() < length)
-    return 0;
-  unsigned char low = 0x80;
-  unsigned char high = 0xbf;
-  if (first == 0xe0)
-    low = 0xa0;
-  if (first == 0xed)
-    high = 0x9f;
-  if (first == 0xf0)
-    low = 0x90;
-  if (first == 0xf4)
-    high = 0x8f;
-  if (at(1) < low || at(1) > high)
-    return 0;
-  for (std::size_t i = 2; i < length; ++i)
-    if ((at(i) & 0xc0) != 0x80)
-      return 0;
-  return length;
-}
-[[nodiscard]] constexpr bool is_utf8(std::string_view text) noexcept {
-  while (!text.empty()) {
-    auto const length = utf8_sequence(text);
-    if (length == 0)
-      return false;
-    text.remove_prefix(length);
-  }
-  return true;
-}
-template <class = void>
-[[nodiscard]] std::string utf8_lossy(std::string_view text) {
-  std::string out;
-  out.reserve(text.size());
-  while (!text.empty()) {
-    auto const length = utf8_sequence(text);
-    if (length == 0)
-      out += "\xef\xbf\xbd";
-    else
-      out += text.substr(0, length);
-    text.remove_prefix(length == 0 ? 1 : length);
-  }
-  return out;
-}
-}  // namespace hf::detail
-#endif
-
 // hf/sandbox/wire/events.hpp
 
 #ifndef HF_SANDBOX_WIRE_EVENTS_HPP
@@ -2747,6 +2969,12 @@ struct signal_request {
   int signal = 15;
   std::string scope = "process";
 };
+[[nodiscard]] constexpr bool is_process_id(std::string_view id) noexcept {
+  if (id.starts_with("p-"))
+    id.remove_prefix(2);
+  return !id.empty() && id.size() <= 20 &&
+         id.find_first_not_of("0123456789") == std::string_view::npos;
+}
 template <class Json = json>
 [[nodiscard]] Json process_entry_to_json(process_entry const& entry) {
   Json j = {{"id", entry.id},
@@ -2816,7 +3044,7 @@ template <class Json>
 }
 template <class Json = json>
 [[nodiscard]] std::optional<std::uint64_t> accepted_input(std::string_view answer) {
-  auto const j = Json::parse(answer, nullptr, false);
+  auto const j = hf::detail::parse_json<Json>(answer);
   auto const it = j.is_object() ? j.find("accepted") : j.end();
   if (!j.is_object() || it == j.end() || !it->is_number_unsigned())
     return std::nullopt;
@@ -2840,7 +3068,8 @@ namespace hf::detail {
 template <class = void>
 [[nodiscard]] bool may_pass(error const& why) noexcept {
   if (why.http_status() != 0)
-    return passing_status(why.http_status());
+    return passing_status(why.http_status()) ||
+           (why.kind() == errc::connect_failed && why.http_status() >= 400);
   switch (why.kind()) {
     case errc::resolve_failed:
     case errc::connect_failed:
@@ -2858,7 +3087,11 @@ inline std::chrono::milliseconds patience_with(error const& why,
                                                std::chrono::milliseconds budget) noexcept {
   bool const exhausted = why.kind() == errc::resource_exhausted && why.hop() == hop::agent &&
                          why.details().system_error != 0;
-  return exhausted ? (std::min)(budget, std::chrono::milliseconds(1000)) : budget;
+  if (exhausted)
+    return (std::min)(budget, std::chrono::milliseconds(1000));
+  if (why.kind() == errc::connect_failed && why.http_status() != 0)
+    return (std::min)(budget, std::chrono::milliseconds(10'000));
+  return budget;
 }
 template <class = void>
 class basic_resend_guard {
@@ -2872,7 +3105,9 @@ class basic_resend_guard {
   void failed(error const& why) noexcept {
     int const status = why.http_status();
     bool const refused =
-        status != 0 && (!passing_status(status) || status == 429 || why.hop() == hop::agent);
+        status != 0 &&
+        (why.hop() == hop::agent || status == 429 ||
+         (!passing_status(status) && (status < 400 || why.kind() != errc::connect_failed)));
     arrived_ = arrived_ || (why.may_have_reached_peer() && !refused);
   }
   [[nodiscard]] bool may_have_arrived() const noexcept { return arrived_; }
@@ -2892,8 +3127,8 @@ wire::run_status find_run(agent_client<Transport>& agent, run_handle& handle,
       agent.make_request("GET", std::string(wire::ops_route) + "/" + handle.operation_id, options);
   address_to(rq, handle.agent_instance);
   auto const answer = agent.call_idempotent("look for the run", rq, 1u << 20);
-  auto const run = wire::run_status_from_json(wire::json::parse(answer.body, nullptr, false));
-  if (run.id.empty())
+  auto const run = wire::run_status_from_json(parse_json<wire::json>(answer.body));
+  if (!wire::is_process_id(run.id))
     throw error(errc::protocol_error, "look for the run: the agent's answer has no id",
                 {.http_status = answer.status, .where = hop::agent, .may_have_reached_peer = true});
   handle.process_id = run.id;
@@ -2908,7 +3143,6 @@ wire::run_status find_run(agent_client<Transport>& agent, run_handle& handle,
 
 #ifndef HF_SANDBOX_DETAIL_LINKED_STOP_HPP
 #define HF_SANDBOX_DETAIL_LINKED_STOP_HPP
-#include <atomic>
 namespace hf::detail {
 #if defined(__cpp_lib_jthread)
 template <class = void>
@@ -3074,7 +3308,8 @@ class input_pump {
     } catch (error const& e) {
       if (done_.get_token().stop_requested())
         return {.over = true};
-      if (e.http_status() == 404 || e.http_status() == 410 || e.kind() == errc::op_unknown)
+      if ((e.hop() == hop::agent && (e.http_status() == 404 || e.http_status() == 410)) ||
+          e.kind() == errc::op_unknown)
         return {.over = true};
       if (!may_pass(e) && e.http_status() != 409)
         throw;
@@ -3270,7 +3505,7 @@ class basic_event_stream {
       if (wire::output_event output; read_output_line(line, output)) {
         go_on = on_event(Event(std::move(output)));
       } else if (line.find_first_not_of(" \r\t") != std::string_view::npos) {
-        if (auto event = wire::event_from_json<Json, Event>(Json::parse(line, nullptr, false)))
+        if (auto event = wire::event_from_json<Json, Event>(parse_json<Json>(line, 1000)))
           go_on = on_event(std::move(*event));
       }
       partial_.clear();
@@ -3302,6 +3537,9 @@ class run_state {
   template <std::same_as<wire::event> Event>
   bool take(Event&& event) {
     if (auto* start = std::get_if<wire::start_event>(&event)) {
+      if (!start->id.empty() && !wire::is_process_id(start->id))
+        throw error(errc::protocol_error, "the agent gave the command an id that is none",
+                    {.where = hop::agent, .may_have_reached_peer = true});
       started_ = true;
       pid_ = start->pid;
       if (!start->id.empty())
@@ -3313,6 +3551,9 @@ class run_state {
     if (auto* exit = std::get_if<wire::exit_event>(&event))
       take_exit(*exit);
     return true;
+  }
+  [[nodiscard]] std::uint64_t progress() const noexcept {
+    return handle_.last_seq + unnumbered_ + (started_ ? 1 : 0) + (finished_ ? 1 : 0);
   }
   [[nodiscard]] bool started() const noexcept { return started_; }
   [[nodiscard]] std::int64_t pid() const noexcept { return pid_; }
@@ -3328,7 +3569,9 @@ class run_state {
   [[nodiscard]] run_interrupted interrupted(errc code, std::string const& why,
                                             error_details details = {}) {
     details.may_have_reached_peer = true;
-    details.retry = resumable() ? retry_advice::only_with_same_operation_id : retry_advice::no;
+    details.retry = resumable() && code != errc::sandbox_expired
+                        ? retry_advice::only_with_same_operation_id
+                        : retry_advice::no;
     return run_interrupted(code, "command '" + result_.command_line + "': " + why, handle_,
                            result_.out, result_.err, std::move(details));
   }
@@ -3339,7 +3582,8 @@ class run_state {
       if (output.seq <= handle_.last_seq)
         return true;
       move_on_to(output.seq);
-    } else if (!result_.lossy && output.data.find("\xEF\xBF\xBD") != std::string::npos) {
+    } else if (++unnumbered_;
+               !result_.lossy && output.data.find("\xEF\xBF\xBD") != std::string::npos) {
       result_.lossy = true;
     }
     bool const is_out = output.stream == wire::output_stream::out;
@@ -3394,6 +3638,7 @@ class run_state {
   run_handle handle_;
   run_result result_;
   std::int64_t pid_ = 0;
+  std::uint64_t unnumbered_ = 0;
   bool started_ = false;
   bool finished_ = false;
   bool end_unknown_ = false;
@@ -3441,7 +3686,8 @@ class run_driver {
       if (!state_.resumable() && e.kind() == errc::not_found)
         return kill_group();
       return e.kind() == errc::op_unknown || e.kind() == errc::output_gone ||
-             (state_.resumable() && e.http_status() == 404);
+             e.kind() == errc::sandbox_expired ||
+             (state_.resumable() && e.http_status() == 404 && e.hop() == hop::agent);
     }
   }
   void drain() {
@@ -3466,6 +3712,7 @@ class run_driver {
     auto next_machine_check = clock::now();
     for (;;) {
       attached_ = false;
+      progressed_ = false;
       error why(errc::connection_lost, "the event stream ended before the command did",
                 {.where = hop::agent, .may_have_reached_peer = true});
       try {
@@ -3485,12 +3732,18 @@ class run_driver {
         guard_.failed(why);
       if (why.kind() == errc::cancelled)
         throw why;
+      bool const by_agent = why.http_status() != 0 && why.hop() == hop::agent;
+      if (machine_ended_ && !by_agent && clock::now() >= next_machine_check) {
+        if (machine_ended_())
+          machine_gone(why);
+        next_machine_check = clock::now() + std::chrono::seconds(2);
+      }
       if (!may_pass(why))
         refused(why);
       if (deadline_passed())
         out_of_time(why);
       check_resend(why, stop);
-      if (attached_) {
+      if (attached_ && (progressed_ || clock::now() - attached_since_ >= worthwhile)) {
         broken = false;
         pauses.restart();
       }
@@ -3498,11 +3751,6 @@ class run_driver {
         broken_since = clock::now();
       if (clock::now() - broken_since >= patience_with(why, state_.options().reconnect_budget))
         give_up(why);
-      if (machine_ended_ && clock::now() >= next_machine_check) {
-        if (machine_ended_())
-          machine_gone(why);
-        next_machine_check = clock::now() + std::chrono::seconds(2);
-      }
       if (!pauses.wait(why))
         out_of_time(why);
     }
@@ -3520,9 +3768,9 @@ class run_driver {
     auto const& answer = sink.answer();
     if (answer.status < 300)
       return;
-    if (answer.status == 410)
+    if (answer.status == 410 && answer.fields.contains(wire::instance_header))
       pass_over_gap(answer.body);
-    throw agent_answer_error("exec", answer);
+    throw agent_.answer_error("exec", answer);
   }
   void answered(http::response_head const& head) {
     auto& handle = state_.handle();
@@ -3534,13 +3782,16 @@ class run_driver {
     handle.agent_instance = instance;
     guard_.taken_by(instance);
     attached_ = true;
+    attached_since_ = clock::now();
   }
   http::flow take(event_stream& decoder, std::span<std::byte const> data,
                   input_pump<Transport>* pump) {
     bool go_on = true;
     try {
       decoder.feed(data, [&](auto&& event) {
+        auto const before = state_.progress();
         go_on = state_.take(std::move(event));
+        progressed_ = progressed_ || state_.progress() != before;
         if (pump != nullptr && state_.resumable() && !state_.finished())
           pump->start(state_.handle());
         return go_on;
@@ -3552,12 +3803,13 @@ class run_driver {
   }
   template <class Json = wire::json>
   void pass_over_gap(std::string const& body) {
-    auto const j = Json::parse(body, nullptr, false);
+    auto const j = parse_json<Json>(body, 1000);
     if (!j.is_object())
       return;
     auto& handle = state_.handle();
     if (auto const it = j.find("id"); it != j.end() && it->is_string() && !state_.resumable())
-      handle.process_id = it->template get<std::string>();
+      if (auto const& id = it->template get_ref<std::string const&>(); wire::is_process_id(id))
+        handle.process_id = id;
     if (auto const it = j.find("first_seq"); it != j.end() && it->is_number_unsigned())
       if (auto const first = it->template get<std::uint64_t>(); first > handle.last_seq)
         handle.last_seq = first - 1;
@@ -3610,6 +3862,8 @@ class run_driver {
   [[noreturn]] void refused(error const& why) {
     if (!may_run() || why.kind() == errc::exec_failed)
       throw why;
+    if (why.kind() == errc::sandbox_expired)
+      machine_gone(why);
     throw state_.interrupted(why.http_status() == 404 ? errc::op_unknown : why.kind(), why.what(),
                              why.details());
   }
@@ -3645,9 +3899,10 @@ class run_driver {
   [[noreturn]] void machine_gone(error const& why) {
     if (!may_run())
       throw sandbox_ended_error(why.details());
-    throw state_.interrupted(errc::connection_lost,
-                             std::string("the sandbox ended while the command ran: ") + why.what(),
-                             why.details());
+    throw state_.interrupted(
+        errc::sandbox_expired,
+        std::string("the sandbox has ended, and the command with it: ") + why.what(),
+        why.details());
   }
   [[nodiscard]] bool gave_up() const { return state_.thrown() != nullptr || state_.overflowed(); }
   [[nodiscard]] bool deadline_passed() const {
@@ -3668,7 +3923,10 @@ class run_driver {
   std::function<bool()> const& machine_ended_;
   resend_guard guard_;
   std::string body_;
+  static constexpr std::chrono::seconds worthwhile{5};
   bool attached_ = false;
+  clock::time_point attached_since_{};
+  bool progressed_ = false;
 };
 }  // namespace hf::detail
 #endif
@@ -3942,12 +4200,12 @@ http::response send_spawn(agent_client<Transport>& agent, http::request rq, run_
                               "spawn '" + label + "' may have taken effect: " + failure.what(),
                               handle, {}, {}, std::move(details));
       };
+      if (!failing_since && agent.is_end_of_machine(failure))
+        throw sandbox_ended_error(failure.details());
       if (!may_pass(failure))
         give_up(failure.kind());
       if (!guard.allows())
         give_up(errc::outcome_unknown);
-      if (!failing_since && !guard.may_have_arrived() && agent.is_end_of_machine(failure))
-        throw sandbox_ended_error(failure.details());
       if (!failing_since)
         failing_since = clock::now();
       if (clock::now() - *failing_since >= patience_with(failure, options.reconnect_budget))
@@ -3986,7 +4244,10 @@ spawned spawn(agent_client<Transport>& agent, command const& what, exec_options 
       throw;
     throw explain_start_failure(e, what, options);
   }
-  auto const entry = wire::process_entry_from_json(Json::parse(answer.body, nullptr, false));
+  auto const entry = wire::process_entry_from_json(parse_json<Json>(answer.body));
+  if (!entry.id.empty() && !wire::is_process_id(entry.id))
+    throw error(errc::protocol_error, "spawn: the agent gave the process an id that is none",
+                {.where = hop::agent, .may_have_reached_peer = true});
   started.handle.process_id = entry.id;
   started.pid = entry.pid;
   if (started.handle.process_id.empty())
@@ -3999,7 +4260,7 @@ std::vector<wire::process_entry> list_processes(agent_client<Transport>& agent,
                                                 call_options const& options) {
   auto const rq = agent.make_request("GET", std::string(wire::processes_route), options);
   auto const answer = agent.call_idempotent("list processes", rq);
-  auto const j = Json::parse(answer.body, nullptr, false);
+  auto const j = parse_json<Json>(answer.body);
   if (!j.is_array())
     throw error(errc::protocol_error, "list processes: the agent's answer is not understood",
                 {.where = hop::agent});
@@ -4344,7 +4605,7 @@ template <class = void>
 }
 template <class Json = wire::json>
 [[nodiscard]] Json file_answer_json(std::string_view doing, http::response const& answer) {
-  auto body = Json::parse(answer.body, nullptr, false);
+  auto body = parse_json<Json>(answer.body);
   if (body.is_discarded())
     throw error(errc::protocol_error, std::string(doing) + ": the answer is not JSON",
                 {.http_status = answer.status, .where = hop::agent, .may_have_reached_peer = true});
@@ -5233,7 +5494,7 @@ class file_transfer {
       };
       agent_.send(request("GET", target.str()), receiver);
       if (receiver.answer().status != 200)
-        throw agent_answer_error(doing, receiver.answer());
+        throw agent_.answer_error(doing, receiver.answer());
     };
     for (;;) {
       auto const before = position;
@@ -5553,10 +5814,16 @@ class basic_process {
     auto turn = longest_turn;
     if (options.stall_timeout.count() > 0)
       turn = (std::min)(turn, options.stall_timeout / 2);
+    detail::backoff early(std::chrono::milliseconds(50), std::chrono::milliseconds(2000));
     for (;;) {
+      auto const asked = std::chrono::steady_clock::now();
       auto const status = look(turn, options);
       if (!status.running)
         return status;
+      // An agent that does not wait as it was asked to must not be asked without pause.
+      if (std::chrono::steady_clock::now() - asked < turn / 2 &&
+          !detail::sleep_for(early.next(), options.stop))
+        throw error(errc::cancelled, "waiting for " + id() + " was cancelled");
       if (options.deadline && std::chrono::steady_clock::now() >= *options.deadline)
         throw error(errc::request_timed_out, "process " + id() + " still runs at the deadline");
     }
@@ -5638,7 +5905,7 @@ class basic_process {
       });
       agent_->send(rq, sink);
       if (sink.answer().status >= 300)
-        throw detail::agent_answer_error("read output of " + id(), sink.answer());
+        throw agent_->answer_error("read output of " + id(), sink.answer());
     };
     agent_->retrying(request("GET", {}, options), true, take);
     return std::move(state.result());
@@ -5673,7 +5940,7 @@ class basic_process {
 
   template <class Json = wire::json>
   [[nodiscard]] bool says_killed(std::string const& answer) const {
-    auto const j = Json::parse(answer, nullptr, false);
+    auto const j = detail::parse_json<Json>(answer);
     if (!j.is_object())
       return false;
     // Agents of version 0.5 say only "ok", also to the process ids of the system, which they
@@ -5691,7 +5958,7 @@ class basic_process {
       auto const rq = request(
           "GET", "/wait?timeout=" + std::to_string(time.count() / 1000) + "." + fraction, options);
       auto const answer = agent_->call_idempotent("wait for " + id(), rq, 1u << 20);
-      auto const run = wire::run_status_from_json(wire::json::parse(answer.body, nullptr, false));
+      auto const run = wire::run_status_from_json(detail::parse_json<wire::json>(answer.body));
       return run.exited ? ended(run.exit) : process_status{};
     }
     return poll(time, options);
@@ -6072,6 +6339,7 @@ class basic_sandbox {
     else
       l.stop(t, core.machine.id);
     core.ended = true;
+    core.agent.machine_was_ended();
     exits::get().remove(&core);
   }
 
@@ -6285,7 +6553,7 @@ template <class Json = nlohmann::json>
 [[nodiscard]] std::string error_text(http::response const& answer) {
   if (auto const text = answer.fields.get("X-Error-Message"); !text.empty())
     return std::string(text);
-  auto const body = Json::parse(answer.body, nullptr, false);
+  auto const body = detail::parse_json<Json>(answer.body, 1000);
   std::string out;
   auto const take = [&](Json const& value) {
     if (value.is_string())
@@ -6307,15 +6575,7 @@ template <class Json = nlohmann::json>
   }
   if (!out.empty())
     return out;
-  return answer.body.substr(0, 500);
-}
-template <class = void>
-[[nodiscard]] std::string without_secret(std::string text, std::string_view secret) {
-  if (secret.size() < 4)
-    return text;
-  for (std::size_t at = 0; (at = text.find(secret, at)) != std::string::npos; at += 3)
-    text.replace(at, secret.size(), "***");
-  return text;
+  return answer.body.substr(0, 2000);
 }
 template <class Json = nlohmann::json>
 [[nodiscard]] error answer_error(std::string_view doing, http::response const& answer,
@@ -6323,18 +6583,19 @@ template <class Json = nlohmann::json>
   error_details details;
   details.http_status = answer.status;
   details.where = hop::hub;
-  details.request_id = request_id(answer.fields);
+  detail::secret_list const secrets{std::string(secret)};
+  details.request_id = detail::peer_text(request_id(answer.fields), secrets, 200);
   details.retry_after_s = retry_after_seconds(answer);
   details.may_have_reached_peer = true;
   errc code = detail::errc_of_status(answer.status);
   if (answer.status == 408 || answer.status == 429 || answer.status >= 500)
     details.retry = retry_advice::yes;
   std::string message = "the Hugging Face Hub cannot " + std::string(doing) + ": ";
-  auto const text = error_text<Json>(answer);
+  auto const text = detail::peer_text(error_text<Json>(answer), secrets);
   message += text.empty() ? "no reason given" : text;
   message += " (HTTP " + std::to_string(answer.status);
   if (auto const named = answer.fields.get("X-Error-Code"); !named.empty())
-    message += ", " + std::string(named);
+    message += ", " + detail::peer_text(named, secrets, 100);
   if (!details.request_id.empty())
     message += ", request " + details.request_id;
   message += ")";
@@ -6342,7 +6603,7 @@ template <class Json = nlohmann::json>
     message += "; check the token (`hf auth whoami`, HF_TOKEN)";
   if (code == errc::quota_exceeded)
     message += "; jobs need credit: https://huggingface.co/settings/billing";
-  return error(code, without_secret(std::move(message), secret), std::move(details));
+  return error(code, std::move(message), std::move(details));
 }
 }  // namespace hf::hub
 #endif
@@ -6666,27 +6927,29 @@ class basic_client {
         throw answer_error<Json>(call.doing, answer, secret);
       } catch (error const& failure) {
         if (!call.repeatable || !is_transient(failure) || !tries.wait(failure, call.stop))
-          rethrow(call.doing, failure);
+          rethrow(call.doing, failure, secret);
       }
     }
   }
-  [[noreturn]] static void rethrow(std::string const& doing, error const& failure) {
+  [[noreturn]] static void rethrow(std::string const& doing, error const& failure,
+                                   std::string const& secret) {
     if (failure.hop() != hop::client)
       throw;
-    auto details = failure.details();
+    auto const shown = detail::peer_error(failure, {secret}, "cannot " + doing + ": ");
+    auto details = shown.details();
     details.where = hop::hub;
-    throw error(failure.kind(), "cannot " + doing + ": " + failure.what(), std::move(details));
+    throw error(shown.kind(), shown.what(), std::move(details));
   }
   [[nodiscard]] Json perform_json(http::transport_ref through, api_call const& call) const {
     return parse_json(call.doing, perform(through, call));
   }
-  [[nodiscard]] static Json parse_json(std::string const& doing, http::response const& answer) {
-    auto json = Json::parse(answer.body, nullptr, false);
+  [[nodiscard]] Json parse_json(std::string const& doing, http::response const& answer) const {
+    auto json = detail::parse_json<Json>(answer.body);
     if (json.is_discarded()) {
       error_details details;
       details.http_status = answer.status;
       details.where = hop::hub;
-      details.request_id = request_id(answer.fields);
+      details.request_id = detail::peer_text(request_id(answer.fields), {token()}, 200);
       details.may_have_reached_peer = true;
       throw error(errc::protocol_error,
                   "cannot " + doing + ": the Hugging Face Hub answered without JSON",
@@ -7027,7 +7290,7 @@ class basic_jobs {
       auto call = repeatable("list jobs", "GET", target, limits);
       call.limit = list_limit;
       auto const answer = client_.perform(through, call);
-      auto const body = basic_client<Json>::parse_json(call.doing, answer);
+      auto const body = client_.parse_json(call.doing, answer);
       if (!body.is_array())
         throw error(errc::protocol_error, "the Hugging Face Hub's list of jobs is not a list",
                     {.where = hop::hub, .may_have_reached_peer = true});
@@ -7077,7 +7340,7 @@ class basic_jobs {
     auto const answer = client_.perform_json(
         through, repeatable("list hardware", "GET", "/api/jobs/hardware", limits));
     for (auto const& item : answer)
-      if (item.is_object())
+      if (item.is_object() && out.size() < max_hardware)
         out.push_back(parse_hardware(item));
     return out;
   }
@@ -7086,6 +7349,7 @@ class basic_jobs {
   }
  private:
   static constexpr int max_pages = 1000;
+  static constexpr std::size_t max_hardware = 1000;
   static constexpr std::uint64_t list_limit = std::uint64_t{256} << 20;
   [[nodiscard]] static std::string jobs_path(std::string const& name_space) {
     return "/api/jobs/" + http::encode_component(name_space);
@@ -7212,7 +7476,7 @@ stream_end read_events(basic_client<Json> const& hub, http::transport_ref throug
   auto const on_data = [&](std::span<std::byte const> data) {
     bool idle = true;
     bool const wanted = decoder.feed(http::as_text(data), [&](std::string_view text) {
-      auto const event = Json::parse(text, nullptr, false);
+      auto const event = detail::parse_json<Json>(text, 10'000);
       if (!event.is_object())
         return true;
       idle = false;
@@ -7236,7 +7500,7 @@ stream_end read_events(basic_client<Json> const& hub, http::transport_ref throug
   } catch (error const& failure) {
     if (reader.threw)
       throw;
-    basic_client<Json>::rethrow(call.doing, failure);
+    basic_client<Json>::rethrow(call.doing, failure, secret);
   }
   if (answer.status < 200 || answer.status >= 300)
     throw answer_error<Json>(call.doing, answer, secret);
@@ -8617,7 +8881,7 @@ class hf_jobs_start {
     std::string message = failure.what();
     if (!not_cancelled.empty())
       message += "; and job " + job_id_ + " could not be cancelled: " + not_cancelled;
-    throw launch_error(kind, message, stage_,
+    throw launch_error(kind, without_secrets(std::move(message), {hf_token_, agent_token_}), stage_,
                        kind == errc::cancelled ? std::string() : last_lines(), failure.details());
   }
 
@@ -8628,7 +8892,7 @@ class hf_jobs_start {
     try {
       auto text = hub::joined(hub::log_tail(api_, through_, name_space_, job_id_, 20, limits,
                                             {.quiet = milliseconds(2000)}));
-      return hub::without_secret(hub::without_secret(std::move(text), hf_token_), agent_token_);
+      return without_secrets(std::move(text), {hf_token_, agent_token_});
     } catch (error const&) {
       return {};
     }
@@ -10020,10 +10284,13 @@ template <class json = nlohmann::json>
 }
 template <class Json>
 [[nodiscard]] std::string environment_value(Json const& description, std::string_view name) {
-  auto const at = typename Json::json_pointer("/Config/Env");
-  if (!description.contains(at) || !description.at(at).is_array())
+  auto const config = description.is_object() ? description.find("Config") : description.end();
+  if (config == description.end() || !config->is_object())
     return {};
-  for (auto const& entry : description.at(at)) {
+  auto const env = config->find("Env");
+  if (env == config->end() || !env->is_array())
+    return {};
+  for (auto const& entry : *env) {
     if (!entry.is_string())
       continue;
     auto const& text = entry.template get_ref<std::string const&>();
@@ -10143,7 +10410,7 @@ template <class Json = nlohmann::json>
   std::string context = env("DOCKER_CONTEXT").value_or("");
   if (context.empty() && !config.empty()) {
     if (auto const text = read_text_file(config / "config.json")) {
-      auto const parsed = Json::parse(*text, nullptr, false);
+      auto const parsed = parse_json<Json>(*text);
       if (parsed.is_object() && parsed.contains("currentContext") &&
           parsed["currentContext"].is_string())
         context = parsed["currentContext"].template get<std::string>();
@@ -10153,7 +10420,7 @@ template <class Json = nlohmann::json>
     auto const key = sha256_hex(context);
     auto const origin = "the docker context '" + context + "'";
     auto const text = read_text_file(config / "contexts" / "meta" / key / "meta.json");
-    auto const meta = Json::parse(text.value_or(""), nullptr, false);
+    auto const meta = parse_json<Json>(text.value_or(""));
     auto const at = typename Json::json_pointer("/Endpoints/docker/Host");
     if (!meta.is_object() || !meta.contains(at) || !meta.at(at).is_string())
       throw error(errc::not_found,
@@ -10194,10 +10461,25 @@ template <class Json = nlohmann::json>
 #define HF_SANDBOX_DOCKER_DESCRIPTION_HPP
 namespace hf::detail::docker {
 template <class Json>
-[[nodiscard]] std::string text_at(Json const& j, char const* pointer) {
-  auto const at = typename Json::json_pointer(pointer);
-  return j.contains(at) && j.at(at).is_string() ? j.at(at).template get<std::string>()
-                                                : std::string();
+[[nodiscard]] Json value_at(Json const& j, std::string_view path) {
+  Json const* at = &j;
+  while (!path.empty()) {
+    path.remove_prefix(1);
+    auto const end = (std::min)(path.find('/'), path.size());
+    if (!at->is_object())
+      return Json();
+    auto const it = at->find(std::string(path.substr(0, end)));
+    if (it == at->end())
+      return Json();
+    at = &*it;
+    path.remove_prefix(end);
+  }
+  return *at;
+}
+template <class Json>
+[[nodiscard]] std::string text_at(Json const& j, std::string_view path) {
+  auto const value = value_at(j, path);
+  return value.is_string() ? value.template get<std::string>() : std::string();
 }
 template <class = void>
 [[nodiscard]] phase phase_of(std::string_view status) noexcept {
@@ -10218,17 +10500,16 @@ template <class Json>
 }
 template <class Json>
 [[nodiscard]] instance describe(Json const& description) {
-  using json_pointer = typename Json::json_pointer;
   instance out;
   out.id = text_at(description, "/Id");
   auto const status = text_at(description, "/State/Status");
   out.phase = phase_of(status);
-  out.labels = labels_of(description.value(json_pointer("/Config/Labels"), Json()));
+  out.labels = labels_of(value_at(description, "/Config/Labels"));
   out.message = "container is " + status;
   if (out.phase == phase::ended) {
-    out.message +=
-        ", exit code " + std::to_string(description.value(json_pointer("/State/ExitCode"), 0));
-    if (description.value(json_pointer("/State/OOMKilled"), false))
+    if (auto const code = value_at(description, "/State/ExitCode"); code.is_number_integer())
+      out.message += ", exit code " + code.dump();
+    if (value_at(description, "/State/OOMKilled") == true)
       out.message += ", out of memory";
     if (auto const why = text_at(description, "/State/Error"); !why.empty())
       out.message += ": " + why;
@@ -10242,24 +10523,18 @@ template <class = void>
 }
 template <class Json>
 [[nodiscard]] std::filesystem::path socket_mount_of(Json const& description) {
-  auto const mounts = description.find("Mounts");
-  if (mounts == description.end() || !mounts->is_array())
-    return {};
-  for (auto const& mount : *mounts)
+  for (auto const& mount : value_at(description, "/Mounts"))
     if (text_at(mount, "/Destination") == inside_run)
       return text_at(mount, "/Source");
   return {};
 }
 template <class Json>
 [[nodiscard]] std::string tcp_url_of(Json const& description, engine_address const& engine) {
-  auto const network = description.find("NetworkSettings");
-  if (network == description.end())
-    return {};
   auto const port = std::to_string(wire::default_port);
-  auto const bindings = typename Json::json_pointer("/Ports/" + port + "~1tcp");
-  if (network->contains(bindings) && network->at(bindings).is_array() &&
-      !network->at(bindings).empty()) {
-    auto const& binding = network->at(bindings).front();
+  auto const ports = value_at(description, "/NetworkSettings/Ports");
+  auto const bindings = ports.is_object() ? ports.find(port + "/tcp") : ports.end();
+  if (bindings != ports.end() && bindings->is_array() && !bindings->empty()) {
+    auto const& binding = bindings->front();
     std::string host = text_at(binding, "/HostIp");
     if (host.empty() || host == "0.0.0.0" || host == "::")
       host = engine.unix_socket.empty() ? http::parse_url(engine.url).host : "127.0.0.1";
@@ -10267,9 +10542,9 @@ template <class Json>
       host = "[" + host + "]";
     return "http://" + host + ":" + text_at(binding, "/HostPort");
   }
-  auto const networks = network->find("Networks");
-  if (networks != network->end() && networks->is_object())
-    for (auto const& entry : networks->items())
+  if (auto const networks = value_at(description, "/NetworkSettings/Networks");
+      networks.is_object())
+    for (auto const& entry : networks.items())
       if (auto const address = text_at(entry.value(), "/IPAddress"); !address.empty())
         return "http://" + address + ":" + port;
   return {};
@@ -10299,12 +10574,10 @@ template <class = void>
 namespace hf::detail::docker {
 template <class Json = nlohmann::json>
 [[nodiscard]] std::string engine_message(http::response const& answer) {
-  auto const body = Json::parse(answer.body, nullptr, false);
+  auto const body = parse_json<Json>(answer.body, 1000);
   if (body.is_object() && body.contains("message") && body["message"].is_string())
-    return body["message"].template get<std::string>();
-  auto text = answer.body.substr(0, 500);
-  while (!text.empty() && (text.back() == '\n' || text.back() == ' '))
-    text.pop_back();
+    return peer_text(body["message"].template get_ref<std::string const&>());
+  auto const text = peer_text(answer.body, {}, 500);
   return text.empty() ? "HTTP status " + std::to_string(answer.status) : text;
 }
 template <class = void>
@@ -10361,7 +10634,8 @@ template <class Json = nlohmann::json>
   return engine_failure(doing, engine_message<Json>(answer), code, answer.status);
 }
 template <class = void>
-[[nodiscard]] error engine_unreachable(engine_address const& engine, error const& cause) {
+[[nodiscard]] error engine_unreachable(engine_address const& engine, error const& failure) {
+  auto const cause = peer_error(failure, {});
   auto details = cause.details();
   details.where = hop::docker;
   auto const where = engine.name + " (" + engine.origin + ")";
@@ -10539,7 +10813,7 @@ class engine {
 };
 template <class Json = nlohmann::json>
 [[nodiscard]] Json engine_json(std::string const& doing, http::response const& answer) {
-  auto parsed = Json::parse(answer.body, nullptr, false);
+  auto parsed = parse_json<Json>(answer.body);
   if (parsed.is_discarded())
     throw error(errc::protocol_error, doing + ": the Docker engine's answer is no JSON",
                 {.http_status = answer.status, .where = hop::docker});
@@ -10574,11 +10848,19 @@ class pull_progress {
   pull_progress(std::string image, std::function<void(std::string const&)> report)
       : image_(std::move(image)), report_(std::move(report)) {}
   void feed(std::string_view bytes) {
-    buffer_.append(bytes);
-    std::size_t begin = 0;
-    for (std::size_t end; (end = buffer_.find('\n', begin)) != std::string::npos; begin = end + 1)
-      line(std::string_view(buffer_).substr(begin, end - begin));
-    buffer_.erase(0, begin);
+    while (!bytes.empty()) {
+      auto const end = bytes.find('\n');
+      auto const part = bytes.substr(0, end);
+      if (buffer_.size() + part.size() > longest_line)
+        throw error(errc::protocol_error,
+                    "the Docker engine's report of a pull has an endless line",
+                    {.where = hop::docker, .may_have_reached_peer = true});
+      buffer_.append(part);
+      if (end == std::string_view::npos)
+        return;
+      finish();
+      bytes.remove_prefix(end + 1);
+    }
   }
   void finish() {
     line(buffer_);
@@ -10587,23 +10869,28 @@ class pull_progress {
   [[nodiscard]] std::string const& failure() const noexcept { return failure_; }
  private:
   void line(std::string_view text) {
-    auto const j = Json::parse(text, nullptr, false);
+    auto const j = parse_json<Json>(text, 1000);
     if (!j.is_object())
       return;
     if (auto const e = j.find("error"); e != j.end() && e->is_string())
-      failure_ = e->template get<std::string>();
+      failure_ = peer_text(e->template get_ref<std::string const&>());
     auto const id = j.find("id");
     auto const detail = j.find("progressDetail");
     if (id == j.end() || !id->is_string() || detail == j.end() || !detail->is_object())
       return;
     auto const number = [&](char const* name) {
       auto const it = detail->find(name);
-      return it != detail->end() && it->is_number() ? it->template get<std::uint64_t>() : 0;
+      return it != detail->end() && it->is_number_unsigned()
+                 ? (std::min)(it->template get<std::uint64_t>(), largest_layer)
+                 : 0;
     };
     auto const status = j.find("status");
     if (status == j.end() || *status != "Downloading" || number("total") == 0)
       return;
-    layers_[id->template get<std::string>()] = {number("current"), number("total")};
+    auto const& name = id->template get_ref<std::string const&>();
+    if (layers_.size() >= most_layers && layers_.find(name) == layers_.end())
+      return;
+    layers_[name] = {(std::min)(number("current"), number("total")), number("total")};
     std::uint64_t current = 0;
     std::uint64_t total = 0;
     for (auto const& layer : layers_) {
@@ -10618,6 +10905,9 @@ class pull_progress {
       report_("pulling " + image_ + ": " + std::to_string(percent) + " % of " +
               std::to_string(total / 1'000'000) + " MB");
   }
+  static constexpr std::size_t longest_line = std::size_t{1} << 20;
+  static constexpr std::size_t most_layers = 1024;
+  static constexpr std::uint64_t largest_layer = std::uint64_t{1} << 46;
   std::string image_;
   std::function<void(std::string const&)> report_;
   std::string buffer_;
@@ -10897,7 +11187,7 @@ class machines {
       instance machine;
       machine.id = text_at(entry, "/Id");
       machine.phase = phase_of(text_at(entry, "/State"));
-      machine.labels = labels_of(entry.value("Labels", json()));
+      machine.labels = labels_of(value_at(entry, "/Labels"));
       machine.message = "container is " + text_at(entry, "/State");
       bool matches = machine.phase != phase::ended && is_sandbox(machine.labels);
       for (auto const& [key, value] : filter) {
@@ -11013,10 +11303,10 @@ class machines {
   }
   std::string engine_key() { return sha256_hex(engine().address().name).substr(0, 8); }
   static bool is_left_over(json const& entry) {
-    auto const created = entry.value("Created", json());
-    return is_sandbox(labels_of(entry.value("Labels", json()))) &&
+    auto const created = value_at(entry, "/Created");
+    return is_sandbox(labels_of(value_at(entry, "/Labels"))) &&
            text_at(entry, "/State") == "exited" && created.is_number_integer() &&
-           std::time(nullptr) - created.template get<std::int64_t>() > 600;
+           created.template get<std::int64_t>() < std::time(nullptr) - 600;
   }
   void remove_quietly(http::transport_ref transport, std::string const& id) noexcept {
     try {
@@ -11178,12 +11468,17 @@ class launch_attempt {
   instance run() {
     try {
       return make();
+    } catch (way_blocked const& blocked) {
+      throw way_blocked{blocked.mounts, without_secrets(blocked.cause)};
+    } catch (launch_error const& e) {
+      check_start_timeout(e);
+      throw without_secrets(e);
     } catch (error const& e) {
-      if (e.kind() != errc::request_timed_out || clock::now() < deadline_)
+      check_start_timeout(e);
+      auto message = detail::without_secrets(e.what(), shown_by_nobody());
+      if (message == e.what())
         throw;
-      throw launch_error(errc::start_timed_out,
-                         std::string("the start took longer than start_timeout: ") + e.what(),
-                         id_.empty() ? "create" : "start", "", e.details());
+      throw error(e.kind(), std::move(message), e.details());
     }
   }
  private:
@@ -11214,6 +11509,27 @@ class launch_attempt {
     all_.hold(id_, held_);
     done_ = true;
     return out;
+  }
+  void check_start_timeout(error const& e) const {
+    if (e.kind() == errc::request_timed_out && clock::now() >= deadline_)
+      throw launch_error(errc::start_timed_out,
+                         "the start took longer than start_timeout: " +
+                             detail::without_secrets(e.what(), shown_by_nobody()),
+                         id_.empty() ? "create" : "start", "", e.details());
+  }
+  [[nodiscard]] secret_list shown_by_nobody() const {
+    secret_list out{plan_.token};
+    for (auto const& [name, value] : secrets_)
+      out.push_back(value);
+    return out;
+  }
+  [[nodiscard]] launch_error without_secrets(launch_error const& e) const {
+    auto const secrets = shown_by_nobody();
+    std::string message = e.what();
+    if (!e.log_tail().empty() && message.ends_with("\n" + e.log_tail()))
+      message.resize(message.size() - e.log_tail().size() - 1);
+    return launch_error(e.kind(), detail::without_secrets(std::move(message), secrets), e.stage(),
+                        detail::without_secrets(e.log_tail(), secrets), e.details());
   }
   [[nodiscard]] engine_call limits() const { return {deadline_, options_.stop}; }
   json body() const { return container_body<json>(all_.options(), options_, plan_); }
@@ -11291,8 +11607,11 @@ class launch_attempt {
     if (answer.status >= 400)
       throw engine_answer_error("ask the Docker engine for its CPUs", answer);
     auto const count =
-        engine_json<json>("ask the Docker engine for its CPUs", answer).value("NCPU", 0);
-    return count > 0 ? count : 1;
+        value_at(engine_json<json>("ask the Docker engine for its CPUs", answer), "/NCPU");
+    constexpr std::uint64_t most = 65536;
+    if (!count.is_number_unsigned() || count == 0)
+      return 1;
+    return static_cast<double>((std::min)(count.template get<std::uint64_t>(), most));
   }
   void copy_in() {
     bool const agent = plan_.agent_mount.empty();
@@ -11691,7 +12010,7 @@ template <class Json = wire::json, class Record = local_record>
   auto const text = read_file_at(directory, local_record_name);
   if (!text)
     return std::nullopt;
-  auto const j = Json::parse(*text, nullptr, false);
+  auto const j = parse_json<Json>(*text);
   try {
     Record record;
     j.at("labels").get_to(record.labels);

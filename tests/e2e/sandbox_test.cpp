@@ -200,7 +200,7 @@ TEMPLATE_TEST_CASE("created sandboxes are found, connected to, released and ende
   CHECK(sandbox::list(mine).empty());
 }
 
-TEST_CASE("an agent that dies in the middle of a command is connection_lost", "[e2e]") {
+TEST_CASE("a machine that ends in the middle of a command is sandbox_expired", "[e2e]") {
   using sandbox = local_sandbox<hf::curl_transport>;
   auto sb = sandbox::create();
   std::string const id = sb.id();
@@ -210,7 +210,8 @@ TEST_CASE("an agent that dies in the middle of a command is connection_lost", "[
             }});
     FAIL("a result without the agent's word");
   } catch (hf::run_interrupted const& e) {
-    CHECK(e.kind() == errc::connection_lost);
+    CHECK(e.kind() == errc::sandbox_expired);
+    CHECK(e.retry() == hf::retry_advice::no);
     CHECK(e.out() == "begun\n");
   }
 }
