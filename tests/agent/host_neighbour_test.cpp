@@ -286,9 +286,10 @@ TEST_CASE("host mode: the proxy reaches a sandbox's own servers, and only these"
   serve(box, "own");
   REQUIRE(
       host.call(box, "POST", "/processes",
-                json({{"cmd", python("import os\nos.chdir('.sbx/proxy')\n"
+                json({{"cmd", python("import os, time\nos.chdir('.sbx/proxy')\n"
                                      "while True:\n"
                                      "  os.link('80.sock', 'own'); os.rename('own', '90.sock')\n"
+                                     "  time.sleep(0.001)\n"
                                      "  os.symlink('" +
                                      victim.home +
                                      "/.sbx/proxy/80.sock', 'theirs')\n"

@@ -1,7 +1,12 @@
+#include "proxy/rewrite.hpp"
 #include "support/agent_process.hpp"
 #include "support/tcp_server.hpp"
 
+#include <arpa/inet.h>
 #include <catch2/catch_test_macros.hpp>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <chrono>
 #include <future>
@@ -45,7 +50,11 @@ TEST_CASE("a proxied request keeps its path, query and fields but not its creden
   auto const answer = agent.request("GET", proxied(server, "//a%2Fb/c/?q=1&q=%zz+x"), {}, fields);
   REQUIRE(answer.status == 200);
   CHECK(answer.body.compare(0, 38, "GET //a%2Fb/c/?q=1&q=%zz+x HTTP/1.1\r\nh") == 0);
-  CHECK(has_line(answer.body, "host: agent"));
+  auto const port = std::to_string(server.port());
+  CHECK(has_line(answer.body, "host: localhost:" + port));
+  CHECK(has_line(answer.body, "x-forwarded-host: agent"));
+  CHECK(has_line(answer.body, "x-forwarded-proto: http"));
+  CHECK(has_line(answer.body, "x-forwarded-prefix: /v1/proxy/" + port));
   CHECK(has_line(answer.body, "cookie: a=b"));
   CHECK(has_line(answer.body, "connection: close"));
   auto const first = answer.body.find("x-twice: 1");
@@ -83,6 +92,106 @@ TEST_CASE("a proxied answer comes as the server gave it", "[proxy]") {
     CHECK(answer.header("x-sandbox-instance") != "forged");
   }
   CHECK(server.accepted() == 3);
+}
+
+TEST_CASE("what a caller and a server inside call the same place is translated", "[proxy]") {
+  agent_process agent;
+  tcp_server server(echo_head);
+  auto const port = std::to_string(server.port());
+  auto const kept = agent.request("GET", proxied(server, "/"), {},
+                                  {{"X-Sandbox-Keep-Host", "1"},
+                                   {"Origin", "http://agent"},
+                                   {"X-Forwarded-Host", "outer.example"},
+                                   {"X-Forwarded-Proto", "https"},
+                                   {"X-Forwarded-Prefix", "/outer"},
+                                   {"X-Sandbox-Forward-Authorization", "Bearer application"}});
+  CHECK(has_line(kept.body, "host: agent"));
+  CHECK(has_line(kept.body, "origin: http://agent"));
+  CHECK(has_line(kept.body, "x-forwarded-host: outer.example"));
+  CHECK(has_line(kept.body, "x-forwarded-proto: https"));
+  CHECK(has_line(kept.body, "x-forwarded-prefix: /outer/v1/proxy/" + port));
+  CHECK(has_line(kept.body, "authorization: Bearer application"));
+  CHECK(kept.body.find("x-sandbox-") == std::string::npos);
+  CHECK(has_line(agent.request("GET", proxied(server, "/"), {}, {{"Origin", "http://agent"}}).body,
+                 "origin: http://localhost:" + port));
+
+  tcp_server login([](tcp_peer& peer) {
+    peer.receive_until("\r\n\r\n");
+    peer.send(
+        "HTTP/1.1 302 Found\r\nLocation: /home?a=b\r\nSet-Cookie: s=1; Path=/; HttpOnly\r\n"
+        "Content-Length: 0\r\n\r\n");
+  });
+  auto const redirected = agent.request("GET", proxied(login, "/login"));
+  CHECK(redirected.status == 302);
+  CHECK(redirected.header("location") == proxied(login, "/home?a=b"));
+  CHECK(redirected.header("set-cookie") == "s=1; Path=" + proxied(login, "/") + "; HttpOnly");
+}
+
+TEST_CASE("names of places are translated only where they mean the server inside", "[proxy]") {
+  using namespace hf::agent;
+  proxy_names const names{"/v1/proxy/8000", "agent:9", "localhost:8000"};
+  auto const location = [&](char const* text) { return location_outside(names, text); };
+  CHECK(location("/x") == "/v1/proxy/8000/x");
+  CHECK(location("/") == "/v1/proxy/8000/");
+  CHECK(location("/v1/proxy/8000/x") == "/v1/proxy/8000/x");
+  CHECK(location("/v1/proxy/80001") == "/v1/proxy/8000/v1/proxy/80001");
+  CHECK(location("http://localhost:8000/x?y#z") == "/v1/proxy/8000/x?y#z");
+  CHECK(location("http://127.0.0.1:8000") == "/v1/proxy/8000/");
+  CHECK(location("http://[::1]:8000/x") == "/v1/proxy/8000/x");
+  CHECK(location("http://LOCALHOST:8000?q") == "/v1/proxy/8000/?q");
+  CHECK(location("http://agent:9/x") == "/v1/proxy/8000/x");
+  for (char const* const elsewhere :
+       {"x", "../x", "?x", "", "//other/x", "http://localhost:8001/x", "http://localhost/x",
+        "https://localhost:8000/x", "http://example.org/x", "mailto:a@b"})
+    CHECK(location(elsewhere) == elsewhere);
+  auto const cookie = [&](char const* text) { return cookie_outside(names, text); };
+  CHECK(cookie("a=b") == "a=b");
+  CHECK(cookie("a=b; path=/; Secure") == "a=b; Path=/v1/proxy/8000/; Secure");
+  CHECK(cookie("a=b;Path=/x;Domain=localhost;Max-Age=1") == "a=b; Path=/v1/proxy/8000/x;Max-Age=1");
+  CHECK(cookie("a=b; Domain=example.org; path=x") == "a=b; Domain=example.org; Path=x");
+  CHECK(cookie("path=/; a") == "path=/; a");
+  CHECK(origin_inside(names, "http://agent:9") == "http://localhost:8000");
+  CHECK(origin_inside(names, "https://agent:9") == "http://localhost:8000");
+  CHECK(origin_inside(names, "http://other") == "http://other");
+  CHECK(origin_inside(names, "null") == "null");
+}
+
+TEST_CASE("a server that listens on ::1 only is reached", "[proxy]") {
+  agent_process agent;
+  int const listening = ::socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_in6 address{};
+  address.sin6_family = AF_INET6;
+  address.sin6_addr = in6addr_loopback;
+  socklen_t size = sizeof address;
+  if (listening < 0 || ::bind(listening, reinterpret_cast<sockaddr*>(&address), size) != 0)
+    SKIP("no IPv6 here");
+  REQUIRE(::listen(listening, 8) == 0);
+  REQUIRE(::getsockname(listening, reinterpret_cast<sockaddr*>(&address), &size) == 0);
+  std::thread server([&] {
+    int const peer = ::accept(listening, nullptr, nullptr);
+    std::string const answer = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nv6";
+    static_cast<void>(::send(peer, answer.data(), answer.size(), MSG_NOSIGNAL));
+    ::close(peer);
+  });
+  auto const answer =
+      agent.request("GET", "/v1/proxy/" + std::to_string(ntohs(address.sin6_port)) + "/");
+  server.join();
+  ::close(listening);
+  CHECK(answer.body == "v6");
+}
+
+TEST_CASE("a reason phrase that some clients would break at is left out", "[proxy]") {
+  agent_process agent;
+  for (std::size_t const size : {256, 257, 60'000}) {
+    tcp_server server([&](tcp_peer& peer) {
+      peer.receive_until("\r\n\r\n");
+      peer.send("HTTP/1.1 200 " + std::string(size, 'r') + "\r\nContent-Length: 2\r\n\r\nok");
+    });
+    auto const answer = agent.request("GET", proxied(server, "/"));
+    CHECK(answer.status == 200);
+    CHECK(answer.reason.size() == (size <= 256 ? size : 0));
+    CHECK(answer.body == "ok");
+  }
 }
 
 TEST_CASE("every request on a connection is authorised on its own", "[proxy]") {

@@ -31,36 +31,54 @@ asio::awaitable<void> backend::connect(proxy_place const& place, std::uint16_t p
 }
 
 asio::awaitable<void> backend::connect_to_loopback() {
-  unique_fd fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-  if (!fd)
-    throw boost::system::system_error(errno, boost::system::system_category());
-  int const on = 1;
-  ::setsockopt(fd.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
   sockaddr_in address{};
   address.sin_family = AF_INET;
   address.sin_port = htons(port_);
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  int const error =
+      co_await connect_to(reinterpret_cast<sockaddr const*>(&address), sizeof address);
+  if (error == 0)
+    co_return;
+  // Some servers listen on "localhost" in its newer meaning only.
+  sockaddr_in6 newer{};
+  newer.sin6_family = AF_INET6;
+  newer.sin6_port = htons(port_);
+  newer.sin6_addr = in6addr_loopback;
+  if (co_await connect_to(reinterpret_cast<sockaddr const*>(&newer), sizeof newer) == 0)
+    co_return;
+  throw_unreachable(port_, error == ETIMEDOUT ? std::string("no answer in time")
+                                              : std::string(std::strerror(error)) + " (os error " +
+                                                    std::to_string(error) + ")");
+}
+
+asio::awaitable<int> backend::connect_to(sockaddr const* address, socklen_t size) {
+  unique_fd fd(::socket(address->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (!fd) {
+    // A kernel without this family has no server in it.
+    if (errno == EAFNOSUPPORT)
+      co_return EAFNOSUPPORT;
+    throw boost::system::system_error(errno, boost::system::system_category());
+  }
+  int const on = 1;
+  ::setsockopt(fd.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
   int error = 0;
-  if (::connect(fd.get(), reinterpret_cast<sockaddr const*>(&address), sizeof address) != 0)
+  if (::connect(fd.get(), address, size) != 0)
     error = errno;
   socket_.emplace(shared_.loop, timers_, std::move(fd));
-  if (error == EINPROGRESS) {
-    bool late = false;
-    try {
-      co_await socket_->wait_writable(stream::clock::now() + connect_limit);
-    } catch (boost::system::system_error const& failed) {
-      if (failed.code() != asio::error::timed_out)
-        throw;
-      late = true;
-    }
-    if (late)
-      throw_unreachable(port_, "no answer in time");
-    socklen_t length = sizeof error;
-    ::getsockopt(socket_->fd(), SOL_SOCKET, SO_ERROR, &error, &length);
+  if (error != EINPROGRESS)
+    co_return error;
+  try {
+    co_await socket_->wait_writable(stream::clock::now() + connect_limit);
+  } catch (boost::system::system_error const& failed) {
+    if (failed.code() != asio::error::timed_out)
+      throw;
+    error = ETIMEDOUT;
   }
-  if (error != 0)
-    throw_unreachable(
-        port_, std::string(std::strerror(error)) + " (os error " + std::to_string(error) + ")");
+  if (error == ETIMEDOUT)
+    co_return error;
+  socklen_t length = sizeof error;
+  ::getsockopt(socket_->fd(), SOL_SOCKET, SO_ERROR, &error, &length);
+  co_return error;
 }
 
 asio::awaitable<void> backend::write(std::string_view bytes) {

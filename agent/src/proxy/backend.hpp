@@ -7,6 +7,8 @@
 #include "http/stream.hpp"
 #include "proxy/place.hpp"
 
+#include <sys/socket.h>
+
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -46,6 +48,8 @@ class backend {
 
  private:
   asio::awaitable<void> connect_to_loopback();
+  /// errno, 0 for success.
+  asio::awaitable<int> connect_to(sockaddr const* address, socklen_t size);
   asio::awaitable<bool> fill();
 
   context& shared_;

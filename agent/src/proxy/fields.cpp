@@ -43,6 +43,32 @@ bool connection_names(field_list const& fields, std::string_view option) {
   return false;
 }
 
+// Fields that are meant for the agent, or that it sets itself.
+constexpr std::array<std::string_view, 9> not_forwarded{"x-sandbox-token",
+                                                        "authorization",
+                                                        "x-sandbox-forward-authorization",
+                                                        "expect",
+                                                        "host",
+                                                        "x-sandbox-keep-host",
+                                                        "x-forwarded-host",
+                                                        "x-forwarded-proto",
+                                                        "x-forwarded-prefix"};
+
+void append_forwarding(std::string& text, request_head const& head, proxy_names const& names) {
+  bool const keep = head.field("x-sandbox-keep-host") == "1";
+  append_field(text, "host", keep ? names.outside : names.inside);
+  auto const or_else = [&](std::string_view name, std::string_view otherwise) {
+    auto const said = head.field(name);
+    append_field(text, name, said.empty() ? otherwise : said);
+  };
+  or_else("x-forwarded-host", names.outside);
+  or_else("x-forwarded-proto", "http");
+  append_field(text, "x-forwarded-prefix",
+               std::string(head.field("x-forwarded-prefix")) + names.prefix);
+  if (auto const value = head.field("x-sandbox-forward-authorization"); !value.empty())
+    append_field(text, "authorization", value);
+}
+
 bool is_end_to_end(field_list const& fields, std::string_view name) {
   return !is_hop_by_hop(name) && (iequals(name, "host") || !connection_names(fields, name));
 }
@@ -55,16 +81,21 @@ bool wants_upgrade(request_head const& head) {
 }
 
 std::string forwarded_head(request_head const& head, std::string_view target, bool chunked,
-                           std::optional<std::uint64_t> length, bool upgrade) {
+                           std::optional<std::uint64_t> length, bool upgrade,
+                           proxy_names const& names) {
   std::string text;
   text.reserve(512);
   text.append(head.method).append(" ").append(target).append(" HTTP/1.1\r\n");
+  append_forwarding(text, head, names);
   for (auto const& field : head.fields) {
-    bool const credential = field.first == "x-sandbox-token" || field.first == "authorization";
-    // The front door has answered an Expect itself.
-    if (credential || field.first == "expect" || !is_end_to_end(head.fields, field.first))
+    bool const own =
+        std::find(not_forwarded.begin(), not_forwarded.end(), field.first) != not_forwarded.end();
+    if (own || !is_end_to_end(head.fields, field.first))
       continue;
-    append_field(text, field.first, field.second);
+    if (field.first == "origin" && head.field("x-sandbox-keep-host") != "1")
+      append_field(text, field.first, origin_inside(names, field.second));
+    else
+      append_field(text, field.first, field.second);
   }
   if (upgrade) {
     append_field(text, "connection", "upgrade");
@@ -80,11 +111,17 @@ std::string forwarded_head(request_head const& head, std::string_view target, bo
   return text;
 }
 
-field_list answer_fields(field_list const& fields) {
+field_list answer_fields(field_list const& fields, proxy_names const& names) {
   field_list kept;
-  for (auto const& field : fields)
-    if (is_end_to_end(fields, field.first) && !iequals(field.first, wire::instance_header))
-      kept.push_back(field);
+  for (auto const& field : fields) {
+    if (!is_end_to_end(fields, field.first) || iequals(field.first, wire::instance_header))
+      continue;
+    kept.push_back(field);
+    if (iequals(field.first, "location"))
+      kept.back().second = location_outside(names, field.second);
+    else if (iequals(field.first, "set-cookie"))
+      kept.back().second = cookie_outside(names, field.second);
+  }
   return kept;
 }
 

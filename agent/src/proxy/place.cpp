@@ -18,15 +18,15 @@ void throw_unreachable(std::uint16_t port, std::string const& why) {
 
 unique_fd connect_in_home(file_root const& home, std::uint16_t port) {
   auto const fail = [port] {
-    throw_unreachable(port, std::string(std::strerror(errno)) + " (os error " +
-                                std::to_string(errno) + ")");
+    throw_unreachable(
+        port, std::string(std::strerror(errno)) + " (os error " + std::to_string(errno) + ")");
   };
   constexpr int directory = O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
   unique_fd const own(::openat(home.home.get(), ".sbx", directory));
   unique_fd const place(own ? ::openat(own.get(), "proxy", directory) : -1);
   std::string const name = std::to_string(port) + ".sock";
-  unique_fd const node(
-      place ? ::openat(place.get(), name.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC) : -1);
+  unique_fd const node(place ? ::openat(place.get(), name.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC)
+                             : -1);
   struct stat found {};
   if (!node || ::fstat(node.get(), &found) != 0)
     fail();

@@ -22,11 +22,13 @@ namespace hf::agent {
 namespace {
 
 constexpr std::uint64_t small_body = 64 * 1024;
+constexpr std::size_t longest_reason = 256;
 
 struct destination {
   std::uint16_t port = 0;
   /// Path and query as the server shall see them.
   std::string target;
+  proxy_names names;
 };
 
 /// `port_at`: which segment of the path is the port.
@@ -58,6 +60,10 @@ destination parse_destination(request_head const& head, std::size_t port_at) {
   where.target = rest.empty() ? "/" : std::string(rest);
   if (head.target.find('?') != std::string::npos)
     where.target += "?" + head.raw_query;
+  for (std::size_t segment = 0; segment <= port_at; ++segment)
+    where.names.prefix += "/" + head.path[segment];
+  where.names.outside = std::string(head.field("host"));
+  where.names.inside = "localhost:" + head.path[port_at];
   return where;
 }
 
@@ -161,9 +167,10 @@ asio::awaitable<void> exchange_with(context& shared, deadlines& timers, exchange
   bool const bodied = chunked || length > 0 || !head.field("content-length").empty();
 
   co_await server.connect(place, where.port);
-  std::string request = forwarded_head(
-      head, where.target, chunked,
-      bodied && !chunked ? std::optional<std::uint64_t>(length) : std::nullopt, upgrade);
+  std::string request =
+      forwarded_head(head, where.target, chunked,
+                     bodied && !chunked ? std::optional<std::uint64_t>(length) : std::nullopt,
+                     upgrade, where.names);
   bool const small = !chunked && length <= small_body;
   if (small && length > 0)
     request += co_await call.read_all(small_body);
@@ -186,8 +193,10 @@ asio::awaitable<void> exchange_with(context& shared, deadlines& timers, exchange
                          std::to_string(answer.parser.status));
   raw_answer passed;
   passed.status = answer.parser.status;
-  passed.reason = std::move(answer.parser.reason);
-  passed.fields = answer_fields(answer.parser.fields);
+  // Some clients are not up to a long one, and none needs it.
+  if (answer.parser.reason.size() <= longest_reason)
+    passed.reason = std::move(answer.parser.reason);
+  passed.fields = answer_fields(answer.parser.fields, where.names);
   // A 204 has no body, so it must not tell the length of one (RFC 9110, 8.6).
   if (answer.parser.status != 204)
     passed.content_length = answer.length;
