@@ -164,6 +164,30 @@ TEST_CASE("what is hidden is found where a volume shows it", "[confine]") {
   CHECK(where({true, "/tmp/other", "/host"}, "/tmp/hf-sandbox-0").empty());
 }
 
+TEST_CASE("states of sandboxes are hidden, not what lies beside them", "[confine]") {
+  scratch const base;
+  for (char const* const name : {"states/one", "scratch/hf-sandbox-0-one",
+                                 "scratch/hf-sandbox-0-two", "scratch/project", "hf-sandbox-7"})
+    fs::create_directories(base.path + "/" + name);
+  settings how;
+  how.state = base.path + "/states/one";
+  how.scratch = base.path + "/scratch/hf-sandbox-0-one";
+  auto const states = state_directories(how);
+  auto const hidden = [&](std::string const& path) {
+    for (auto const& state : states)
+      if (is_within(base.path + path, state))
+        return true;
+    return false;
+  };
+  CHECK(hidden("/states/one"));
+  CHECK(hidden("/states/two"));
+  CHECK(hidden("/scratch/hf-sandbox-0-one/home"));
+  CHECK(hidden("/scratch/hf-sandbox-0-two"));
+  CHECK(hidden("/hf-sandbox-7"));
+  CHECK_FALSE(hidden("/scratch/project"));
+  CHECK_FALSE(hidden("/scratch"));
+}
+
 TEST_CASE("the flags of the process launcher are taken out, and wrong ones named", "[confine]") {
   auto const parse = [](std::vector<std::string> words, settings& into, int& left) {
     std::vector<char*> argv;

@@ -225,6 +225,27 @@ TEST_CASE("directories of sandboxes' states are empty in every volume") {
   CHECK(refusal({mounted(states, "/states")}).find("belongs to sandboxes") != std::string::npos);
 }
 
+TEST_CASE("a volume beside the scratch directories is shown, and these are empty in it") {
+  if (auto const reason = why_not(hf::isolation::private_root, creator()); !reason.empty())
+    SKIP(reason);
+  project const project;
+  fs::create_directory(project.path + "/hf-sandbox-1-other");
+  spill(project.path + "/hf-sandbox-1-other/file", "OTHER");
+  spill(project.path + "/own", "own");
+  inside_options how;
+  how.uid = creator();
+  how.scratch_directory = project.path;
+  how.launch.volumes = {mounted(project.path, "/all"), mounted(project.path + "/own", "/own")};
+  auto const r = run_inside(how, {"cat /all/own /own", "ls -d /all/hf-sandbox-* | wc -l",
+                                  "cat /all/hf-sandbox-*/file", "ls -A /all/hf-sandbox-*/"});
+  CHECK(r[0].out == "ownown");
+  CHECK(std::stoi(r[1].out) == 2);
+  CHECK(r[2].out.empty());
+  CHECK(r[3].out.find("home") == std::string::npos);
+  how.launch.volumes = {mounted(project.path + "/hf-sandbox-1-other", "/other")};
+  CHECK_THROWS(run_inside(how, {}));
+}
+
 TEST_CASE("sockets in a directory of the host are reached only when they are asked for by name") {
   project const project;
   std::string const path = project.path + "/s";

@@ -95,11 +95,14 @@ std::vector<std::string> hidden_directories(settings const& how) {
 
 std::vector<std::string> state_directories(settings const& how) {
   std::vector<std::string> states;
-  for (auto const& path : {how.state, how.scratch, how.alias})
+  for (auto const& path : {how.state, how.alias})
     if (auto real = real_path(containing_folder(path)); !real.empty() && real != "/")
       states.push_back(std::move(real));
-  std::vector<std::string> folders{"/tmp", "/run/user/" + std::to_string(::geteuid())};
-  for (auto const& state : std::vector<std::string>(states))
+  // Scratch directories lie beside what is no sandbox's, in /var/tmp for example.
+  if (auto real = real_path(how.scratch); !real.empty())
+    states.push_back(std::move(real));
+  std::vector<std::string> folders{"/tmp", "/var/tmp", "/run/user/" + std::to_string(::geteuid())};
+  for (auto const& state : states)
     folders.push_back(containing_folder(state));
   std::sort(folders.begin(), folders.end());
   folders.erase(std::unique(folders.begin(), folders.end()), folders.end());
