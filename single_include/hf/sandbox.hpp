@@ -896,9 +896,15 @@ inline constexpr std::size_t max_json_values = std::size_t{1} << 20;
   for (std::size_t at = 0; at < text.size(); ++at) {
     switch (text[at]) {
       case '"':
-        for (++at; at < text.size() && text[at] != '"'; ++at)
-          if (text[at] == '\\')
-            ++at;
+        for (bool escaped = true; escaped;) {
+          auto const begin = at;
+          at = text.find('"', at + 1);
+          if (at == std::string_view::npos)
+            return true;
+          escaped = false;
+          for (auto i = at; i > begin + 1 && text[i - 1] == '\\'; --i)
+            escaped = !escaped;
+        }
         break;
       case '[':
       case '{':
