@@ -1,7 +1,6 @@
 #include "http/message_parser.hpp"
 
 #include <boost/asio/buffer.hpp>
-
 #include <catch2/catch_test_macros.hpp>
 
 #include <array>
@@ -11,7 +10,7 @@
 namespace {
 
 /// Parses a whole request with a chunked body; returns the body.
-std::string parse(hf::agent::request_parser& parser, std::string_view text) {
+std::string chunked_body_of(hf::agent::request_parser& parser, std::string_view text) {
   boost::beast::error_code ec;
   parser.eager(false);
   std::size_t at = 0;
@@ -32,9 +31,10 @@ std::string parse(hf::agent::request_parser& parser, std::string_view text) {
 
 TEST_CASE("fields behind a chunked body are taken and are no fields of the message") {
   hf::agent::request_parser parser;
-  auto const body = parse(parser,
-                          "POST /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
-                          "2\r\nok\r\n0\r\nX-Trailer: 1\r\nHost: evil\r\n\r\n");
+  auto const body =
+      chunked_body_of(parser,
+                      "POST /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+                      "2\r\nok\r\n0\r\nX-Trailer: 1\r\nHost: evil\r\n\r\n");
   CHECK(body == "ok");
   CHECK(parser.is_done());
   CHECK(parser.fields.size() == 2);
