@@ -69,9 +69,10 @@ class model {
 static std::string run_python(sandbox& sb, std::string const& code) {
   auto const r = sb.exec({"python3", "-"}, {.input = code,
                                             .timeout = std::chrono::seconds(20),
-                                            .capture_limit = 16 * 1024,
-                                            .overflow = hf::capture_overflow::truncate});
+                                            .capture_limit = 16 * 1024});
   std::string text = r.out + r.err;
+  if (r.truncated)
+    text += "\n[output truncated]";
   if (r.timed_out)
     text += "\n[killed after 20 seconds]";
   if (!r.ok())

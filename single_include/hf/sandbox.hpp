@@ -10,7 +10,7 @@
 /// The whole library: core, launchers, and the libcurl transport with the type most programs use.
 ///
 /// `HF_SANDBOX_NO_CURL` leaves libcurl out; `HF_SANDBOX_USE_BEAST` and `HF_SANDBOX_USE_HTTPLIB` add the
-/// other transports. These macros add or leave out declarations; they change no type.
+/// other transports, `HF_SANDBOX_TESTING` the test doubles. These macros add or leave out declarations; they change no type.
 
 // hf/sandbox/detail/owner.hpp
 
@@ -1160,7 +1160,7 @@ enum class errc {
   op_unknown,
   /// Output that was asked for is no longer kept by the agent.
   output_gone,
-  /// More output was captured than `exec_options::capture_limit` allows.
+  /// More output than `exec_options::capture_limit` allows, with `capture_overflow::fail`.
   output_limit,
 
   /// The path is a directory, but a file is needed.
@@ -2367,10 +2367,10 @@ using run_input = http::body;
 
 /// What happens when more output is captured than `capture_limit` allows.
 enum class capture_overflow {
-  /// The command's tree is killed and `errc::output_limit` is thrown.
-  fail,
   /// The rest is not captured (callbacks still get it); `run_result::truncated` says so.
   truncate,
+  /// The command's tree is killed and `errc::output_limit` is thrown.
+  fail,
 };
 
 /// What a stop request does to a running command.
@@ -2383,7 +2383,7 @@ enum class on_stop {
   abandon,
 };
 
-/// How to run a command. Every field has a default.
+/// How `exec` runs a command. Every field has a default.
 struct exec_options {
   /// Working directory; empty: the sandbox's own (its home, or the image's).
   std::string cwd = {};
@@ -2391,9 +2391,6 @@ struct exec_options {
   std::map<std::string, std::string> env = {};
   /// Standard input; nothing: /dev/null. Above 1 MiB it is streamed while the command runs.
   run_input input = {};
-  /// Leaves standard input open for `basic_process::write_input` (background processes only, and
-  /// instead of `input`). Needs our agent.
-  bool open_input = false;
   /// Kills the command and all its descendants after this time (`run_result::timed_out`).
   std::optional<std::chrono::milliseconds> timeout = {};
   /// Gets standard output as it arrives, on the calling thread; a slow callback slows the command.
@@ -2401,18 +2398,17 @@ struct exec_options {
   std::function<void(std::string_view)> on_stdout = {};
   /// The same for standard error.
   std::function<void(std::string_view)> on_stderr = {};
-  /// Keeps output in `run_result::out` and `run_result::err`.
-  bool capture = true;
+  /// Keeps output in `run_result::out` and `run_result::err`. Nothing: keeps a stream that has no
+  /// callback; true: both; false: neither.
+  std::optional<bool> capture = {};
   /// Bytes of output captured at most, both streams together.
   std::uint64_t capture_limit = 64u << 20;
   /// What happens beyond that.
-  capture_overflow overflow = capture_overflow::fail;
+  capture_overflow overflow = capture_overflow::truncate;
   /// Sends standard error into standard output, in the true order. Needs our agent.
   bool merge_stderr = false;
   /// User name, uid or "uid:gid" to run as; empty: the agent's. Needs our agent.
   std::string user = {};
-  /// A name for `processes()` (background processes only).
-  std::string tag = {};
   /// Features that the agent must have, by their names in `info()`; else `errc::unsupported`.
   std::vector<std::string> require = {};
   /// Cancels from another thread; see `when_stopped`.
@@ -2433,6 +2429,67 @@ struct exec_options {
   /// Operation id, 32 hexadecimal digits; empty: a random one. The same id with the same command
   /// never runs twice.
   std::string operation_id = {};
+};
+
+/// How `spawn` starts a background process. Its output is had by `basic_process::follow` and
+/// `output`.
+struct spawn_options {
+  /// Working directory; empty: the sandbox's own (its home, or the image's).
+  std::string cwd = {};
+  /// Environment variables over those of the machine.
+  std::map<std::string, std::string> env = {};
+  /// Standard input, up to 1 MiB; nothing: /dev/null.
+  run_input input = {};
+  /// Leaves standard input open for `basic_process::write_input`, in place of `input`. Needs our
+  /// agent.
+  bool open_input = false;
+  /// Kills the process and all its descendants after this time (`process_status::timed_out`).
+  std::optional<std::chrono::milliseconds> timeout = {};
+  /// A name for `processes()`.
+  std::string tag = {};
+  /// Sends standard error into standard output, in the true order. Needs our agent.
+  bool merge_stderr = false;
+  /// User name, uid or "uid:gid" to run as; empty: the agent's. Needs our agent.
+  std::string user = {};
+  /// Features that the agent must have, by their names in `info()`; else `errc::unsupported`.
+  std::vector<std::string> require = {};
+  /// Cancels the call (`errc::cancelled`), not the process.
+  stop_token stop = {};
+  /// Point in time by which the call, retries included, has to be over.
+  std::optional<std::chrono::steady_clock::time_point> deadline = {};
+  /// Longest silence of the request; 0: the transport's default (60 s).
+  std::chrono::milliseconds stall_timeout{0};
+  /// How long a request that did not get through is tried again before `errc::connection_lost`.
+  std::chrono::milliseconds reconnect_budget{60'000};
+  /// Operation id, 32 hexadecimal digits; empty: a random one. The same id with the same command
+  /// never runs twice.
+  std::string operation_id = {};
+};
+
+/// How `basic_process::follow` and `basic_sandbox::resume` follow a run. Neither kills it unless
+/// `when_stopped` asks for that.
+struct follow_options {
+  /// Gets standard output as it arrives, on the calling thread. What it throws ends the call and
+  /// leaves it unchanged; the run goes on unless `when_stopped` is `on_stop::kill`.
+  std::function<void(std::string_view)> on_stdout = {};
+  /// The same for standard error.
+  std::function<void(std::string_view)> on_stderr = {};
+  /// Keeps output in `run_result::out` and `run_result::err`. Nothing: keeps a stream that has no
+  /// callback; true: both; false: neither.
+  std::optional<bool> capture = {};
+  /// Bytes of output captured at most, both streams together; beyond, `run_result::truncated`.
+  std::uint64_t capture_limit = 64u << 20;
+  /// Cancels from another thread; see `when_stopped`.
+  stop_token stop = {};
+  /// What a stop request, or an exception of a callback, does to the run.
+  on_stop when_stopped = on_stop::abandon;
+  /// Point in time after which the call gives up waiting (`errc::request_timed_out`, as
+  /// `run_interrupted`); the run goes on.
+  std::optional<std::chrono::steady_clock::time_point> deadline = {};
+  /// Longest silence on the event stream, as in `exec_options`.
+  std::chrono::milliseconds stall_timeout{70'000};
+  /// How long a broken connection is tried again, as in `exec_options`.
+  std::chrono::milliseconds reconnect_budget{60'000};
 };
 
 class command_error;
@@ -2462,6 +2519,9 @@ struct run_result {
   std::int64_t unattributed = 0;
   /// Bytes of output that the agent had to drop.
   std::uint64_t dropped_bytes = 0;
+  /// Number of the last record of output that was taken: what `basic_process::output` and `follow`
+  /// go on behind. 0 for agents without operation ids.
+  std::uint64_t last_seq = 0;
   /// The command's running time, measured by the agent.
   std::chrono::milliseconds duration{0};
   /// The command, for error messages.
@@ -3533,11 +3593,36 @@ using event_stream = basic_event_stream<>;
 #ifndef HF_SANDBOX_AGENT_RUN_STATE_HPP
 #define HF_SANDBOX_AGENT_RUN_STATE_HPP
 namespace hf::detail {
+struct run_terms : follow_options {
+  capture_overflow overflow = capture_overflow::truncate;
+  bool kill_when_thrown = false;
+};
+inline run_terms terms_of(follow_options const& options) {
+  run_terms terms{options};
+  terms.kill_when_thrown = options.when_stopped == on_stop::kill;
+  return terms;
+}
+inline run_terms terms_of(exec_options const& options) {
+  run_terms terms;
+  terms.on_stdout = options.on_stdout;
+  terms.on_stderr = options.on_stderr;
+  terms.capture = options.capture;
+  terms.capture_limit = options.capture_limit;
+  terms.stop = options.stop;
+  terms.when_stopped = options.when_stopped;
+  terms.deadline = options.deadline;
+  terms.stall_timeout = options.stall_timeout;
+  terms.reconnect_budget = options.reconnect_budget;
+  terms.overflow = options.overflow;
+  terms.kill_when_thrown = true;
+  return terms;
+}
 template <class = void>
 class run_state {
  public:
-  explicit run_state(exec_options const& options, run_handle handle, std::string command_line)
-      : options_(options), handle_(std::move(handle)) {
+  explicit run_state(run_terms options, run_handle handle, std::string command_line)
+      : options_(std::move(options)), handle_(std::move(handle)) {
+    result_.last_seq = handle_.last_seq;
     result_.command_line = std::move(command_line);
   }
   template <std::same_as<wire::event> Event>
@@ -3570,7 +3655,7 @@ class run_state {
   [[nodiscard]] bool resumable() const noexcept { return !handle_.process_id.empty(); }
   [[nodiscard]] run_handle& handle() noexcept { return handle_; }
   [[nodiscard]] run_result& result() noexcept { return result_; }
-  [[nodiscard]] exec_options const& options() const noexcept { return options_; }
+  [[nodiscard]] run_terms const& options() const noexcept { return options_; }
   void mute() noexcept { muted_ = true; }
   [[nodiscard]] run_interrupted interrupted(errc code, std::string const& why,
                                             error_details details = {}) {
@@ -3593,8 +3678,8 @@ class run_state {
       result_.lossy = true;
     }
     bool const is_out = output.stream == wire::output_stream::out;
+    auto const& callback = is_out ? options_.on_stdout : options_.on_stderr;
     if (!muted_) {
-      auto const& callback = is_out ? options_.on_stdout : options_.on_stderr;
       if (callback) {
         try {
           callback(output.data);
@@ -3604,14 +3689,14 @@ class run_state {
         }
       }
     }
-    return !options_.capture || capture(is_out ? result_.out : result_.err, output.data);
+    return !options_.capture.value_or(!callback) || capture(is_out ? result_.out : result_.err, output.data);
   }
   void move_on_to(std::uint64_t seq) {
     if (seq != handle_.last_seq + 1)
       throw error(errc::protocol_error,
                   "records are missing behind number " + std::to_string(handle_.last_seq),
                   {.where = hop::agent, .may_have_reached_peer = true});
-    handle_.last_seq = seq;
+    handle_.last_seq = result_.last_seq = seq;
   }
   bool capture(std::string& into, std::string const& data) {
     auto const used = result_.out.size() + result_.err.size();
@@ -3640,7 +3725,7 @@ class run_state {
     result_.dropped_bytes = exit.dropped_bytes;
     result_.duration = std::chrono::milliseconds(exit.duration_ms);
   }
-  exec_options const& options_;
+  run_terms options_;
   run_handle handle_;
   run_result result_;
   std::int64_t pid_ = 0;
@@ -3660,6 +3745,17 @@ class run_state {
 #ifndef HF_SANDBOX_AGENT_RUN_DRIVER_HPP
 #define HF_SANDBOX_AGENT_RUN_DRIVER_HPP
 namespace hf::detail {
+inline void pass_over_gap(run_handle& handle, std::string const& body) {
+  auto const j = parse_json<wire::json>(body, 1000);
+  if (!j.is_object())
+    return;
+  if (auto const it = j.find("id"); it != j.end() && it->is_string() && handle.process_id.empty())
+    if (auto const& id = it->get_ref<std::string const&>(); wire::is_process_id(id))
+      handle.process_id = id;
+  if (auto const it = j.find("first_seq"); it != j.end() && it->is_number_unsigned())
+    if (auto const first = it->get<std::uint64_t>(); first > handle.last_seq)
+      handle.last_seq = first - 1;
+}
 template <transport Transport>
 class run_driver {
  public:
@@ -3775,7 +3871,7 @@ class run_driver {
     if (answer.status < 300)
       return;
     if (answer.status == 410 && answer.fields.contains(wire::instance_header))
-      pass_over_gap(answer.body);
+      pass_over_gap(state_.handle(), answer.body);
     throw agent_.answer_error("exec", answer);
   }
   void answered(http::response_head const& head) {
@@ -3806,19 +3902,6 @@ class run_driver {
       throw state_.interrupted(e.kind(), e.what(), e.details());
     }
     return go_on ? http::flow::more : http::flow::stop;
-  }
-  template <class Json = wire::json>
-  void pass_over_gap(std::string const& body) {
-    auto const j = parse_json<Json>(body, 1000);
-    if (!j.is_object())
-      return;
-    auto& handle = state_.handle();
-    if (auto const it = j.find("id"); it != j.end() && it->is_string() && !state_.resumable())
-      if (auto const& id = it->template get_ref<std::string const&>(); wire::is_process_id(id))
-        handle.process_id = id;
-    if (auto const it = j.find("first_seq"); it != j.end() && it->is_number_unsigned())
-      if (auto const first = it->template get<std::uint64_t>(); first > handle.last_seq)
-        handle.last_seq = first - 1;
   }
   [[nodiscard]] http::request start_request(call_options const& options) const {
     auto rq = agent_.make_request("POST", std::string(wire::exec_route), options);
@@ -3970,7 +4053,8 @@ void validate_command(command const& what, Options const& options) {
   }
   no_nul(options.cwd, "cwd");
   no_nul(options.user, "user");
-  no_nul(options.tag, "tag");
+  if constexpr (requires { options.tag; })
+    no_nul(options.tag, "tag");
   for (auto const& [name, value] : options.env) {
     if (name.empty() || name.find('=') != std::string::npos)
       refuse("'" + name + "' is no name of an environment variable");
@@ -3979,10 +4063,12 @@ void validate_command(command const& what, Options const& options) {
   }
   if (options.timeout && options.timeout->count() <= 0)
     refuse("timeout must be positive");
-  if (options.open_input && options.input.present())
-    refuse("input and open_input exclude each other");
-  if (options.linger.count() < 0)
-    refuse("linger must not be negative");
+  if constexpr (requires { options.open_input; })
+    if (options.open_input && options.input.present())
+      refuse("input and open_input exclude each other");
+  if constexpr (requires { options.linger; })
+    if (options.linger.count() < 0)
+      refuse("linger must not be negative");
   auto const& op = options.operation_id;
   if (!op.empty() && !wire::is_operation_id(op))
     refuse("operation_id must be 32 hexadecimal digits");
@@ -4000,14 +4086,16 @@ template <class Options = exec_options>
     rq.cwd = options.cwd;
   if (options.timeout)
     rq.timeout = static_cast<double>(options.timeout->count()) / 1000.0;
-  if (!options.tag.empty())
-    rq.tag = options.tag;
+  if constexpr (requires { options.tag; })
+    if (!options.tag.empty())
+      rq.tag = options.tag;
   if (!options.user.empty())
     rq.user = options.user;
   rq.merge_stderr = options.merge_stderr;
   rq.v = 2;
   rq.op = std::move(operation_id);
-  rq.linger = static_cast<double>(options.linger.count());
+  if constexpr (requires { options.linger; })
+    rq.linger = static_cast<double>(options.linger.count());
   return rq;
 }
 template <class = void>
@@ -4026,9 +4114,8 @@ template <class = void>
   }
   return text;
 }
-template <transport Transport>
-void prepare_run(agent_client<Transport>& agent, exec_options const& options,
-                 wire::exec_request& rq) {
+template <transport Transport, class Options>
+void prepare_run(agent_client<Transport>& agent, Options const& options, wire::exec_request& rq) {
   call_options call;
   call.stop = options.stop;
   call.deadline = options.deadline;
@@ -4038,11 +4125,12 @@ void prepare_run(agent_client<Transport>& agent, exec_options const& options,
     agent.require(feature_merge_stderr, call);
   if (!options.user.empty())
     agent.require(feature_user, call);
-  if (options.open_input) {
-    agent.require(feature_stdin_stream, call);
-    rq.input_stream = true;
-    return;
-  }
+  if constexpr (requires { options.open_input; })
+    if (options.open_input) {
+      agent.require(feature_stdin_stream, call);
+      rq.input_stream = true;
+      return;
+    }
   if (!options.input.present())
     return;
   auto const size = options.input.size();
@@ -4068,11 +4156,11 @@ template <class Json = wire::json>
 }
 template <class = void>
 [[nodiscard]] error explain_start_failure(error const& e, command const& what,
-                                          exec_options const& options) {
+                                          std::string const& cwd) {
   std::string message = e.what();
   auto const* const argv = what.argv();
   if (e.details().stage == "chdir")
-    message += " (the working directory '" + options.cwd + "')";
+    message += " (the working directory '" + cwd + "')";
   else if (argv != nullptr && argv->size() == 1 && argv->front().find(' ') != std::string::npos)
     message += " (this is one program's name; a script for the shell is hf::shell(\"...\"))";
   return error(e.kind(), std::move(message), e.details());
@@ -4106,14 +4194,16 @@ run_result conclude(run_driver<Transport>& driver, run_state<>& state, input_pum
     return std::move(state.result());
   } catch (...) {
     state.mute();
-    driver.kill();
+    if (options.kill_when_thrown)
+      driver.kill();
     throw;
   }
   if (pump != nullptr)
     pump->finish();
   if (state.thrown()) {
     state.mute();
-    driver.kill();
+    if (options.kill_when_thrown)
+      driver.kill();
     std::rethrow_exception(state.thrown());
   }
   if (state.overflowed()) {
@@ -4134,8 +4224,6 @@ template <transport Transport, class Json = wire::json>
 run_result exec(agent_client<Transport>& agent, command const& what, exec_options const& options,
                 std::function<bool()> const& machine_ended) {
   validate_command(what, options);
-  if (options.open_input)
-    throw error(errc::invalid_argument, "exec: open_input is for background processes");
   if (options.stop.stop_requested())
     throw error(errc::cancelled, "exec: cancelled before it began");
   run_handle handle;
@@ -4143,7 +4231,7 @@ run_result exec(agent_client<Transport>& agent, command const& what, exec_option
   auto rq = make_exec_request(what, options, handle.operation_id);
   prepare_run(agent, options, rq);
   auto body = exec_body<Json>("exec", rq);
-  run_state<> state(options, std::move(handle), what.display());
+  run_state<> state(terms_of(options), std::move(handle), what.display());
   linked_stop fail_run(options.stop);
   std::optional<input_pump<Transport>> pump;
   if (rq.input_stream)
@@ -4156,16 +4244,16 @@ run_result exec(agent_client<Transport>& agent, command const& what, exec_option
   } catch (error const& e) {
     if (e.kind() != errc::exec_failed)
       throw;
-    throw explain_start_failure(e, what, options);
+    throw explain_start_failure(e, what, options.cwd);
   }
 }
 template <transport Transport>
-run_result attach(agent_client<Transport>& agent, run_handle handle, exec_options const& options,
+run_result attach(agent_client<Transport>& agent, run_handle handle, follow_options const& options,
                   std::function<bool()> const& machine_ended) {
   if (handle.process_id.empty() && !wire::is_operation_id(handle.operation_id))
     throw error(errc::invalid_argument, "resume: the handle names no run");
   auto label = handle.process_id.empty() ? handle.operation_id : handle.process_id;
-  run_state<> state(options, std::move(handle), std::move(label));
+  run_state<> state(terms_of(options), std::move(handle), std::move(label));
   run_driver<Transport> driver(agent, state, machine_ended);
   return conclude(driver, state, static_cast<input_pump<Transport>*>(nullptr),
                   [&] { driver.attach(options.stop); });
@@ -4184,7 +4272,7 @@ struct spawned {
 };
 template <transport Transport>
 http::response send_spawn(agent_client<Transport>& agent, http::request rq, run_handle& handle,
-                          exec_options const& options, std::string const& label) {
+                          spawn_options const& options, std::string const& label) {
   using clock = std::chrono::steady_clock;
   resend_guard guard(agent.instance());
   retry_pauses pauses(std::chrono::milliseconds(50), std::chrono::milliseconds(2000),
@@ -4222,7 +4310,7 @@ http::response send_spawn(agent_client<Transport>& agent, http::request rq, run_
   }
 }
 template <transport Transport, class Json = wire::json>
-spawned spawn(agent_client<Transport>& agent, command const& what, exec_options const& options) {
+spawned spawn(agent_client<Transport>& agent, command const& what, spawn_options const& options) {
   validate_command(what, options);
   if (options.stop.stop_requested())
     throw error(errc::cancelled, "spawn: cancelled before it began");
@@ -4234,7 +4322,6 @@ spawned spawn(agent_client<Transport>& agent, command const& what, exec_options 
   if (wanted.input_stream && !options.open_input)
     throw error(errc::invalid_argument,
                 "spawn: input above 1 MiB has to be sent with open_input and write_input");
-  wanted.linger.reset();
   call_options call;
   call.stall_timeout = options.stall_timeout;
   call.deadline = options.deadline;
@@ -4248,7 +4335,7 @@ spawned spawn(agent_client<Transport>& agent, command const& what, exec_options 
   } catch (error const& e) {
     if (e.kind() != errc::exec_failed)
       throw;
-    throw explain_start_failure(e, what, options);
+    throw explain_start_failure(e, what, options.cwd);
   }
   auto const entry = wire::process_entry_from_json(parse_json<Json>(answer.body));
   if (!entry.id.empty() && !wire::is_process_id(entry.id))
@@ -4954,12 +5041,32 @@ class basic_file_source final : public byte_source {
   void read_at(std::uint64_t offset, std::span<std::byte> buffer) override {
     if (file_.read_at(offset, buffer) != buffer.size())
       throw error(errc::conflict, "the local file became shorter while it was uploaded");
+    std::byte beyond[1];
+    if (offset + buffer.size() == size_ && file_.read_at(size_, beyond) != 0)
+      throw error(errc::conflict, "the local file became longer while it was uploaded");
   }
  private:
   local_file& file_;
   std::uint64_t size_;
 };
 using file_source = basic_file_source<>;
+inline constexpr std::uint64_t doubted_size = 64 * 1024;
+inline std::string read_to_end(local_file& file) {
+  constexpr std::size_t block = 64 * 1024;
+  constexpr std::size_t limit = std::size_t{512} << 20;
+  std::string bytes;
+  for (;;) {
+    auto const at = bytes.size();
+    bytes.resize(at + block);
+    auto const got = file.read_at(at, std::as_writable_bytes(std::span(bytes.data() + at, block)));
+    bytes.resize(at + got);
+    if (got == 0)
+      return bytes;
+    if (bytes.size() > limit)
+      throw error(errc::too_large, "the local file goes on beyond 512 MiB, and announces less than "
+                                   "64 KiB");
+  }
+}
 template <class = void>
 class basic_range_body final : public http::body_reader {
  public:
@@ -5698,7 +5805,9 @@ class basic_files {
     return write_from(path, from, options);
   }
 
-  /// Copies a file of this machine to the machine, holding no more than a buffer of it.
+  /// Copies a file of this machine to the machine, holding no more than a buffer of it. Files of the
+  /// kernel (`/proc`, `/sys`) are read to their end. `errc::conflict` when the file became longer or
+  /// shorter meanwhile.
   ///
   /// As one stream this is `write`. In several streams (the default for agents behind a proxy) the
   /// parts are written in place, the end last, and with it the final size: a call that throws then
@@ -5706,6 +5815,8 @@ class basic_files {
   write_result upload(std::filesystem::path const& local, std::string const& remote,
                       write_options const& options = {}) {
     auto file = detail::local_file::open(local);
+    if (file.size() <= detail::doubted_size)
+      return write(remote, detail::read_to_end(file), options);
     detail::file_source from(file);
     return write_from(remote, from, options);
   }
@@ -5880,27 +5991,29 @@ class basic_process {
   /// Follows the output from the record behind `after` until the process has ended, calling
   /// `on_stdout` and `on_stderr`. Reconnects by itself as `exec` does. Needs our agent. What is no
   /// longer kept is `errc::output_gone`, as `run_interrupted`: its `handle().last_seq` is the
-  /// `after` that goes on where output is kept. A stop request ends the following, not the process.
-  run_result follow(exec_options const& options = {}, std::uint64_t after = 0) {
+  /// `after` that goes on where output is kept. The process is left alone: a full capture truncates,
+  /// and a stop request or a callback's exception ends the following only, unless
+  /// `when_stopped` asks for more.
+  run_result follow(follow_options const& options = {}, std::uint64_t after = 0) {
     call_options call;
     call.stop = options.stop;
     call.deadline = options.deadline;
     agent_->require("events", call);
     auto handle = handle_;
     handle.last_seq = after;
-    exec_options following = options;
-    following.when_stopped = on_stop::abandon;
-    return detail::attach(*agent_, std::move(handle), following, machine_ended_);
+    return detail::attach(*agent_, std::move(handle), options, machine_ended_);
   }
 
-  /// Everything written so far that the agent still keeps, without waiting. Needs our agent.
+  /// Everything written so far behind the record `after` that the agent still keeps, without
+  /// waiting. To poll, pass the last result's `last_seq`. `errc::output_gone` as with `follow`.
+  /// Needs our agent.
   run_result output(std::uint64_t after = 0, call_options const& options = {}) {
     agent_->require("events", options);
-    exec_options following;
+    detail::run_terms following;
     following.capture_limit = ~std::uint64_t{0};
     auto handle = handle_;
     handle.last_seq = after;
-    detail::run_state<> state(following, std::move(handle), id());
+    detail::run_state<> state(std::move(following), std::move(handle), id());
     auto const take = [&] {
       auto const rq =
           request("GET", "/events?after=" + std::to_string(state.handle().last_seq), options);
@@ -5910,6 +6023,12 @@ class basic_process {
         return http::flow::more;
       });
       agent_->send(rq, sink);
+      if (sink.answer().status == 410 &&
+          sink.answer().fields.contains(wire::instance_header)) {
+        detail::pass_over_gap(state.handle(), sink.answer().body);
+        auto const gone = agent_->answer_error("read output of " + id(), sink.answer());
+        throw state.interrupted(gone.kind(), gone.what(), gone.details());
+      }
       if (sink.answer().status >= 300)
         throw agent_->answer_error("read output of " + id(), sink.answer());
     };
@@ -5917,7 +6036,7 @@ class basic_process {
     return std::move(state.result());
   }
 
-  /// Writes to the standard input of a process spawned with `exec_options::open_input`, at
+  /// Writes to the standard input of a process spawned with `spawn_options::open_input`, at
   /// `offset` bytes from its beginning; the same bytes at the same offset may be sent again.
   /// Returns the offset that the next bytes have. `eof` closes the input behind them.
   std::uint64_t write_input(std::string_view bytes, std::uint64_t offset, bool eof = false,
@@ -6146,14 +6265,14 @@ class basic_sandbox {
   /// A broken connection is made anew and the output continued where it broke, without running
   /// anything twice. Errors: `invalid_argument` and `exec_failed` (nothing ran), `unsupported`,
   /// `run_interrupted` (`connection_lost`, `outcome_unknown`, `op_unknown`, `output_gone`,
-  /// `request_timed_out`), `output_limit`, `sandbox_expired`, and those of the transport.
+  /// `request_timed_out`), `output_limit` (only with `capture_overflow::fail`), `sandbox_expired`, and those of the transport.
   run_result exec(command const& what, exec_options const& options = {}) {
     return detail::exec(core_->agent, what, options, core_->machine_ended);
   }
 
-  /// Starts a command in the background. `timeout` in the options kills it, as with `exec`;
-  /// callbacks, `capture` and `linger` do not apply.
-  process_type spawn(command const& what, exec_options const& options = {}) {
+  /// Starts a command in the background and returns once it runs. Its output is kept by the agent;
+  /// `follow` and `output` of the process get it.
+  process_type spawn(command const& what, spawn_options const& options = {}) {
     auto started = detail::spawn(core_->agent, what, options);
     return process_type(agent(), core_->machine_ended, std::move(started.handle), started.pid);
   }
@@ -6177,8 +6296,9 @@ class basic_sandbox {
   }
 
   /// Follows an interrupted `exec` to its end, also from another program: output from behind
-  /// `handle.last_seq` on, then the result with that output.
-  run_result resume(run_handle const& handle, exec_options const& options = {}) {
+  /// `handle.last_seq` on, then the result with that output. Stopping the call leaves the command
+  /// running unless `when_stopped` says otherwise.
+  run_result resume(run_handle const& handle, follow_options const& options = {}) {
     return detail::attach(core_->agent, handle, options, core_->machine_ended);
   }
 
@@ -15604,6 +15724,1780 @@ class httplib_transport {
 static_assert(transport<httplib_transport>);
 
 }  // namespace hf
+
+#endif
+#endif
+
+#if defined(HF_SANDBOX_TESTING)
+
+// hf/sandbox/testing/agent_replies.hpp
+
+#ifndef HF_SANDBOX_TESTING_AGENT_REPLIES_HPP
+#define HF_SANDBOX_TESTING_AGENT_REPLIES_HPP
+
+
+
+namespace hf::testing {
+
+/// What an agent answers to `exec` of a command with this output and exit code: for
+/// `expect("POST", "/v1/exec").reply_with(exec_reply("2\n"))`, or to build other answers from.
+class exec_reply {
+ public:
+  /// A run that printed this and ended with this code.
+  explicit exec_reply(std::string out = {}, std::string err = {}, int exit_code = 0)
+      : out_(std::move(out)), err_(std::move(err)), exit_code_(exit_code) {}
+
+  /// The answer, whatever the request.
+  template <class Request>
+  [[nodiscard]] http::response operator()(Request const&) const {
+    return {200, {{"Content-Type", "application/x-ndjson"}}, lines()};
+  }
+
+  /// The events, one JSON object a line.
+  [[nodiscard]] std::string lines() const {
+    std::string text;
+    std::uint64_t seq = 0;
+    auto const add = [&](wire::event const& e) { text += wire::event_to_json(e).dump() + "\n"; };
+    add(wire::start_event{.pid = 42, .id = "p-1"});
+    if (!out_.empty())
+      add(wire::output_event{wire::output_stream::out, out_, ++seq});
+    if (!err_.empty())
+      add(wire::output_event{wire::output_stream::err, err_, ++seq});
+    wire::exit_event exit;
+    exit.exit_code = exit_code_;
+    exit.duration_ms = 1;
+    exit.seq = ++seq;
+    add(exit);
+    return text;
+  }
+
+ private:
+  std::string out_;
+  std::string err_;
+  int exit_code_;
+};
+
+/// A 200 with this JSON: what an agent answers to most calls.
+[[nodiscard]] inline http::response json_reply(wire::json const& body) {
+  return {200, {{"Content-Type", "application/json"}}, body.dump()};
+}
+
+/// What an agent answers to `spawn`: `expect("POST", "/v1/processes")`.
+[[nodiscard]] inline http::response spawn_reply(std::string id = "p-1", std::int64_t pid = 42) {
+  wire::process_entry entry;
+  entry.id = std::move(id);
+  entry.pid = pid;
+  return json_reply(wire::process_entry_to_json(entry));
+}
+
+/// What an agent answers to `wait` and `status` of a process that has ended:
+/// `expect("GET", "/v1/processes/p-1/wait?*")`.
+[[nodiscard]] inline http::response ended_reply(int exit_code, std::string id = "p-1") {
+  wire::run_status status;
+  status.id = std::move(id);
+  status.exited = true;
+  status.exit.exit_code = exit_code;
+  return json_reply(wire::run_status_to_json(status));
+}
+
+/// What an agent answers to `read_file`: `expect("GET", "/v1/files/read?*")`.
+[[nodiscard]] inline http::response file_reply(std::string content) {
+  auto const size = std::to_string(content.size());
+  return {200,
+          {{"Content-Type", "application/octet-stream"}, {"Content-Length", size}},
+          std::move(content)};
+}
+
+/// What an agent answers to a call that fails: the status, the name of an `hf::errc`, a text, and
+/// the error number of Linux where there is one.
+[[nodiscard]] inline http::response error_reply(int status, std::string_view code,
+                                                std::string_view message, int system_error = 0) {
+  wire::json j = {{"code", code}, {"error", message}};
+  if (system_error != 0)
+    j["errno"] = system_error;
+  return {status, {{"Content-Type", "application/json"}}, j.dump()};
+}
+
+}  // namespace hf::testing
+
+#endif
+
+// hf/sandbox/testing/script.hpp
+
+#ifndef HF_SANDBOX_TESTING_SCRIPT_HPP
+#define HF_SANDBOX_TESTING_SCRIPT_HPP
+
+
+
+namespace hf::testing {
+
+/// A request that reached a test double, with its body read.
+struct seen_request {
+  /// The method.
+  std::string method = {};
+  /// The whole URL.
+  std::string url = {};
+  /// Path without the query.
+  std::string path = {};
+  /// What follows the question mark, as it was sent.
+  std::string query = {};
+  /// The header fields.
+  http::headers fields = {};
+  /// The body.
+  std::string body = {};
+  /// The unix socket, if one was named.
+  std::string unix_socket = {};
+};
+
+/// Whether `text` matches `pattern`, in which each "*" stands for any characters.
+[[nodiscard]] inline bool matches_pattern(std::string_view pattern, std::string_view text) {
+  std::size_t p = 0;
+  std::size_t t = 0;
+  auto star = std::string_view::npos;
+  std::size_t mark = 0;
+  while (t < text.size()) {
+    if (p < pattern.size() && pattern[p] == '*') {
+      star = p++;
+      mark = t;
+    } else if (p < pattern.size() && pattern[p] == text[t]) {
+      ++p;
+      ++t;
+    } else if (star != std::string_view::npos) {
+      p = star + 1;
+      t = ++mark;
+    } else {
+      return false;
+    }
+  }
+  while (p < pattern.size() && pattern[p] == '*')
+    ++p;
+  return p == pattern.size();
+}
+
+/// One expected request and what answers it; made by `scripted_transport::expect`.
+///
+/// Describe the answer with `reply`, `reply_with` or `fail`, and refine it with the others; without
+/// any, the answer is an empty 200. The members return the expectation, for chaining.
+class expectation {
+ public:
+  /// The method.
+  expectation(std::string method, std::string pattern)
+      : method_(std::move(method)), pattern_(std::move(pattern)) {}
+
+  /// Answers with this status, body and fields.
+  expectation& reply(int status, std::string body = {}, http::headers fields = {}) {
+    return stream(status, {std::move(body)}, std::move(fields));
+  }
+  /// Answers with a whole response, such as those of `agent_replies.hpp`.
+  expectation& reply(http::response answer) {
+    return reply(answer.status, std::move(answer.body), std::move(answer.fields));
+  }
+  /// Answers piece by piece; each piece is one call of the sink.
+  expectation& stream(int status, std::vector<std::string> pieces, http::headers fields = {}) {
+    head_ = {status, std::move(fields)};
+    pieces_ = std::move(pieces);
+    make_ = {};
+    return *this;
+  }
+  /// Answers with what a function makes of the request. It may throw what `send` should throw.
+  expectation& reply_with(std::function<http::response(seen_request const&)> make) {
+    make_ = std::move(make);
+    return *this;
+  }
+  /// Fails in place of an answer.
+  expectation& fail(errc code, std::string message = "as the script says") {
+    return fail_after(0, code, std::move(message), false);
+  }
+  /// Fails after the head and this many bytes of the body.
+  expectation& fail_after(std::uint64_t bytes, errc code,
+                          std::string message = "as the script says") {
+    return fail_after(bytes, code, std::move(message), true);
+  }
+  /// Waits before the head; the request's limits and stop token hold as with a real server.
+  expectation& wait(std::chrono::milliseconds time) {
+    wait_ = time;
+    return *this;
+  }
+  /// Waits before every piece of the body.
+  expectation& wait_between(std::chrono::milliseconds time) {
+    wait_between_ = time;
+    return *this;
+  }
+  /// Is only for requests that this function accepts.
+  expectation& where(std::function<bool(seen_request const&)> accepts) {
+    accepts_ = std::move(accepts);
+    return *this;
+  }
+  /// Is only for requests that carry this field.
+  expectation& with_header(std::string name, std::string value) {
+    return where([name = std::move(name), value = std::move(value)](seen_request const& rq) {
+      return rq.fields.get(name) == value;
+    });
+  }
+  /// Is for exactly `n` requests (the default is 1).
+  expectation& times(std::size_t n) {
+    least_ = most_ = n;
+    return *this;
+  }
+  /// Is for any number of requests, also none.
+  expectation& any_number_of_times() {
+    least_ = 0;
+    most_ = (std::numeric_limits<std::size_t>::max)();
+    return *this;
+  }
+
+ private:
+  friend class scripted_transport;
+
+  struct failure {
+    std::uint64_t after;
+    errc code;
+    std::string message;
+    bool with_head;
+  };
+
+  expectation& fail_after(std::uint64_t bytes, errc code, std::string message, bool with_head) {
+    failure_ = failure{bytes, code, std::move(message), with_head};
+    return *this;
+  }
+  /// "/path", "/path?query" or "http://host/path", each with "*".
+  [[nodiscard]] bool fits(seen_request const& rq) const {
+    if (method_ != "*" && method_ != rq.method)
+      return false;
+    bool const whole = pattern_.find("://") != std::string::npos;
+    auto const text = whole                                     ? rq.url
+                      : pattern_.find('?') != std::string::npos ? rq.path + "?" + rq.query
+                                                                : rq.path;
+    return matches_pattern(pattern_, text) && (!accepts_ || accepts_(rq));
+  }
+  [[nodiscard]] std::string name() const { return method_ + " " + pattern_; }
+
+  std::string method_;
+  std::string pattern_;
+  http::response_head head_{200, {}};
+  std::vector<std::string> pieces_;
+  std::function<http::response(seen_request const&)> make_;
+  std::function<bool(seen_request const&)> accepts_;
+  std::optional<failure> failure_;
+  std::chrono::milliseconds wait_{0};
+  std::chrono::milliseconds wait_between_{0};
+  std::size_t least_ = 1;
+  std::size_t most_ = 1;
+  std::size_t used_ = 0;
+};
+
+}  // namespace hf::testing
+
+#endif
+
+// hf/sandbox/testing/fake_agent.hpp
+
+#ifndef HF_SANDBOX_TESTING_FAKE_AGENT_HPP
+#define HF_SANDBOX_TESTING_FAKE_AGENT_HPP
+
+
+#include <set>
+
+namespace hf::testing {
+
+/// What a faked command was started with.
+struct fake_command {
+  /// The script, or the arguments with a space between them.
+  std::string line = {};
+  /// Environment variables of the call.
+  std::map<std::string, std::string> env = {};
+  /// Working directory; empty: none was named.
+  std::string cwd = {};
+  /// All of its standard input.
+  std::string input = {};
+  /// The user to run as; empty: none was named.
+  std::string user = {};
+  /// Whether it was started by `spawn`.
+  bool background = false;
+};
+
+/// What a faked command does.
+struct fake_run {
+  /// Standard output.
+  std::string out = {};
+  /// Standard error.
+  std::string err = {};
+  /// Exit code.
+  int exit_code = 0;
+  /// The signal that ends it; 0: none.
+  int signal = 0;
+  /// Its timeout ends it.
+  bool timed_out = false;
+  /// It writes its output and runs until it is killed or signalled, as a server does.
+  bool keeps_running = false;
+};
+
+/// An agent in memory, behind `fake_sandbox`: commands have the replies that a test gave them, files
+/// are a map. Safe to use from several threads; replies are computed without a lock held.
+///
+/// A command's output is one record a stream, and appears all at once when the reply is known; with
+/// `open_input` that is when the input ends. Requests never break off: wrap the transport in a
+/// `fault_transport` for that.
+class fake_agent {
+ public:
+  /// Makes the reply for a command.
+  using reply = std::function<fake_run(fake_command const&)>;
+
+  /// Commands whose line matches the pattern have this reply; the newest that fits is taken.
+  void on(std::string pattern, reply make) {
+    std::lock_guard const lock(mutex_);
+    replies_.emplace_back(std::move(pattern), std::move(make));
+  }
+  /// The next request fails with this error in place of an answer.
+  void fail_next(error what) {
+    std::lock_guard const lock(mutex_);
+    failures_.push_back(std::move(what));
+  }
+  /// The commands so far, in order.
+  [[nodiscard]] std::vector<fake_command> commands() const {
+    std::lock_guard const lock(mutex_);
+    return commands_;
+  }
+  /// The files by absolute path.
+  [[nodiscard]] std::map<std::string, std::string> files() const {
+    std::lock_guard const lock(mutex_);
+    std::map<std::string, std::string> out;
+    for (auto const& [path, file] : files_)
+      out[path] = file.content;
+    return out;
+  }
+  /// Writes a file.
+  void write(std::string const& path, std::string content) {
+    std::lock_guard const lock(mutex_);
+    put(absolute(path)).content = std::move(content);
+  }
+
+  /// Answers one request.
+  void send(seen_request const& seen, http::request const& rq, http::response_sink& sink) {
+    {
+      std::lock_guard const lock(mutex_);
+      if (!failures_.empty()) {
+        auto const failure = failures_.front();
+        failures_.erase(failures_.begin());
+        throw failure;
+      }
+    }
+    auto const query = query_of(seen.query);
+    std::string_view const path = seen.path;
+    if (path == wire::health_route || path == wire::info_route)
+      return answer(sink, json_reply(about()));
+    if (path == wire::exec_route)
+      return exec(seen, rq, sink);
+    if (path.starts_with(wire::processes_route))
+      return processes(seen, query, rq, sink);
+    if (path.starts_with("/v1/ops/"))
+      return answer(sink, operation(std::string(path.substr(8))));
+    if (path.starts_with("/v1/files/"))
+      return answer(sink, file_call(seen, query));
+    answer(sink, error_reply(404, "not_found", "the fake agent has no route " + seen.path));
+  }
+
+ private:
+  using json = wire::json;
+  using query_map = std::map<std::string, std::string>;
+  using response = http::response;
+
+  struct stored_file {
+    std::string content = {};
+    std::uint32_t mode = 0644;
+  };
+  struct process {
+    std::string id = {};
+    std::int64_t pid = 0;
+    std::string op = {};
+    json cmd = nullptr;
+    std::optional<std::string> tag = {};
+    fake_command command = {};
+    bool input_open = false;
+    bool has_reply = false;
+    bool merged = false;
+    fake_run run = {};
+
+    [[nodiscard]] bool ended() const { return has_reply && !run.keeps_running; }
+    [[nodiscard]] wire::exit_event exit() const {
+      wire::exit_event e;
+      if (run.signal != 0)
+        e.signal = run.signal;
+      else if (!run.timed_out)
+        e.exit_code = run.exit_code;
+      e.timed_out = run.timed_out;
+      e.duration_ms = 1;
+      e.seq = last_seq();
+      return e;
+    }
+    /// Output is one record a stream: standard output, then standard error, then the end.
+    [[nodiscard]] std::uint64_t last_seq() const {
+      return std::uint64_t{!run.out.empty()} + std::uint64_t{!run.err.empty()} +
+             std::uint64_t{ended()};
+    }
+    [[nodiscard]] std::string lines_behind(std::uint64_t after) const {
+      std::string text;
+      std::uint64_t seq = 0;
+      auto const add = [&](wire::output_stream stream, std::string const& data) {
+        if (!data.empty() && ++seq > after)
+          text += wire::event_to_json(wire::output_event{stream, data, seq}).dump() + "\n";
+      };
+      add(wire::output_stream::out, run.out);
+      add(merged ? wire::output_stream::out : wire::output_stream::err, run.err);
+      if (ended() && last_seq() > after)
+        text += wire::event_to_json(exit()).dump() + "\n";
+      return text;
+    }
+    [[nodiscard]] json status() const {
+      wire::run_status s;
+      s.id = id;
+      s.pid = pid;
+      s.exited = ended();
+      s.last_seq = last_seq();
+      s.exit = exit();
+      return wire::run_status_to_json(s);
+    }
+  };
+  using process_ptr = std::shared_ptr<process>;
+
+  static json about() {
+    json j = {{"protocol", 3}, {"version", "fake"}, {"features", json::object()}};
+    for (auto const* name : {"events", "wait", "signal", "merge_stderr", "user", "stdin_stream",
+                             "files_atomic_write"})
+      j["features"][name] = true;
+    return j;
+  }
+  static void answer(http::response_sink& sink, response reply) {
+    reply.fields.set(std::string(wire::instance_header), "fake");
+    if (sink.on_head({reply.status, reply.fields}) == http::flow::stop || reply.body.empty())
+      return;
+    sink.on_data(std::as_bytes(std::span(reply.body.data(), reply.body.size())));
+  }
+  static query_map query_of(std::string_view text) {
+    auto const decoded = [](std::string_view part) {
+      std::string out;
+      for (std::size_t i = 0; i < part.size(); ++i)
+        if (part[i] == '%' && i + 2 < part.size()) {
+          out += static_cast<char>(std::stoi(std::string(part.substr(i + 1, 2)), nullptr, 16));
+          i += 2;
+        } else {
+          out += part[i];
+        }
+      return out;
+    };
+    query_map out;
+    while (!text.empty()) {
+      auto const item = text.substr(0, text.find('&'));
+      text.remove_prefix((std::min)(text.size(), item.size() + 1));
+      auto const equals = (std::min)(item.size(), item.find('='));
+      out[decoded(item.substr(0, equals))] =
+          decoded(item.substr((std::min)(item.size(), equals + 1)));
+    }
+    return out;
+  }
+  static std::uint64_t number(query_map const& query, std::string const& name) {
+    auto const it = query.find(name);
+    return it == query.end() ? 0 : std::stoull(it->second);
+  }
+
+  /// Waits until the condition holds, the time is over, or the request is given up.
+  template <class Ready>
+  void await(std::unique_lock<std::mutex>& lock, http::request const& rq,
+             std::chrono::milliseconds time, Ready ready) {
+    using clock = std::chrono::steady_clock;
+    auto const until = clock::now() + time;
+    while (!ready() && clock::now() < until) {
+      if (rq.stop.stop_requested())
+        throw error(errc::cancelled, "the request was cancelled");
+      if (rq.deadline && clock::now() >= *rq.deadline)
+        throw error(errc::request_timed_out, "the request's deadline passed",
+                    {.may_have_reached_peer = true});
+      changed_.wait_for(lock, std::chrono::milliseconds(10));
+    }
+  }
+  static constexpr std::chrono::milliseconds for_long{3'600'000};
+
+  /// Makes the process of a request; null: it has one already, by its operation id.
+  process_ptr start(json const& j, bool background) {
+    auto p = std::make_shared<process>();
+    p->cmd = j.at("cmd");
+    if (p->cmd.is_string())
+      p->command.line = p->cmd.get<std::string>();
+    else
+      for (auto const& item : p->cmd)
+        p->command.line += (p->command.line.empty() ? "" : " ") + item.get<std::string>();
+    p->command.cwd = j.value("cwd", "");
+    p->command.user = j.value("user", "");
+    p->command.background = background;
+    if (j.contains("env"))
+      p->command.env = j["env"].get<std::map<std::string, std::string>>();
+    if (j.contains("tag"))
+      p->tag = j["tag"].get<std::string>();
+    p->merged = j.value("merge_stderr", false);
+    p->op = j.value("op", "");
+    if (j.contains("stdin_b64"))
+      p->command.input = hf::detail::base64_decode(j["stdin_b64"].get<std::string>()).value_or("");
+    else if (j.contains("stdin") && j["stdin"] == std::string(wire::stream_input) &&
+             j.value("v", 1) >= 2)
+      p->input_open = true;
+    else
+      p->command.input = j.value("stdin", "");
+    std::lock_guard const lock(mutex_);
+    for (auto const& known : processes_)
+      if (!p->op.empty() && known->op == p->op)
+        return known;
+    p->id = "p-" + std::to_string(processes_started_);
+    p->pid = 100 + processes_started_++;
+    return p;
+  }
+  /// The reply of the newest pattern that fits; nothing: there is none.
+  std::optional<reply> reply_for(std::string const& line) const {
+    std::lock_guard const lock(mutex_);
+    for (auto it = replies_.rbegin(); it != replies_.rend(); ++it)
+      if (matches_pattern(it->first, line))
+        return it->second;
+    return std::nullopt;
+  }
+  void keep(process_ptr const& p) {
+    std::lock_guard const lock(mutex_);
+    if (std::find(processes_.begin(), processes_.end(), p) == processes_.end())
+      processes_.push_back(p);
+  }
+  /// Computes what the command does, once its input is complete.
+  void run(process_ptr const& p, reply const& make) {
+    auto done = make(p->command);
+    std::lock_guard const lock(mutex_);
+    commands_.push_back(p->command);
+    p->run = std::move(done);
+    p->has_reply = true;
+    changed_.notify_all();
+  }
+  static response no_reply(std::string const& line) {
+    return error_reply(400, "exec_failed",
+                       "the fake sandbox has no reply for '" + line + "'; give it one with on()");
+  }
+
+  void exec(seen_request const& seen, http::request const& rq, http::response_sink& sink) {
+    auto const p = start(json::parse(seen.body), false);
+    auto const make = reply_for(p->command.line);
+    if (!make)
+      return answer(sink, no_reply(p->command.line));
+    keep(p);
+    auto const started = wire::event_to_json(wire::start_event{p->pid, p->id}).dump() + "\n";
+    answer(sink, {200, {{"Content-Type", "application/x-ndjson"}}, started});
+    if (!p->has_reply) {
+      std::unique_lock lock(mutex_);
+      await(lock, rq, for_long, [&] { return !p->input_open; });
+      lock.unlock();
+      run(p, *make);
+    }
+    follow(p, 0, true, rq, sink);
+  }
+  /// Hands out the records behind `after`, and with `wait` those that come until the end.
+  void follow(process_ptr const& p, std::uint64_t after, bool wait, http::request const& rq,
+              http::response_sink& sink) {
+    for (;;) {
+      std::unique_lock lock(mutex_);
+      if (wait)
+        await(lock, rq, for_long, [&] { return p->ended() || p->last_seq() > after; });
+      auto const text = p->lines_behind(after);
+      after = (std::max)(after, p->last_seq());
+      bool const over = p->ended() || !wait;
+      lock.unlock();
+      if (!text.empty() &&
+          sink.on_data(std::as_bytes(std::span(text.data(), text.size()))) == http::flow::stop)
+        return;
+      if (over)
+        return;
+    }
+  }
+
+  void processes(seen_request const& seen, query_map const& query, http::request const& rq,
+                 http::response_sink& sink) {
+    if (seen.path == wire::processes_route)
+      return answer(sink, seen.method == "POST" ? spawn(json::parse(seen.body)) : list());
+    auto rest = seen.path.substr(wire::processes_route.size() + 1);
+    auto const slash = (std::min)(rest.size(), rest.find('/'));
+    auto const below = rest.substr(slash);
+    process_ptr p;
+    {
+      std::lock_guard const lock(mutex_);
+      for (auto const& known : processes_)
+        if (known->id == rest.substr(0, slash))
+          p = known;
+    }
+    if (!p)
+      return answer(sink, error_reply(404, "not_found", "no process " + rest.substr(0, slash)));
+    if (below == "/events") {
+      answer(sink, {200, {{"Content-Type", "application/x-ndjson"}}, {}});
+      return follow(p, number(query, "after"), query.count("follow") != 0, rq, sink);
+    }
+    if (below == "/wait") {
+      auto const seconds = query.count("timeout") != 0 ? query.at("timeout") : "0";
+      auto const dot = (std::min)(seconds.size(), seconds.find('.'));
+      auto const time =
+          std::chrono::milliseconds(std::stoll(seconds.substr(0, dot)) * 1000 +
+                                    (dot < seconds.size() ? std::stoll(seconds.substr(dot + 1)) : 0));
+      std::unique_lock lock(mutex_);
+      await(lock, rq, time, [&] { return p->ended(); });
+      auto const status = p->status();
+      lock.unlock();
+      return answer(sink, json_reply(status));
+    }
+    if (below == "/stdin")
+      return answer(sink, take_input(p, seen.body, number(query, "offset"), query.count("eof") != 0));
+    std::unique_lock lock(mutex_);
+    bool const running = !p->ended();
+    if (running) {
+      p->run.signal = seen.method == "DELETE" ? 9 : json::parse(seen.body).value("signal", 15);
+      p->run.keeps_running = false;
+      p->has_reply = true;
+      p->input_open = false;
+    }
+    if (seen.method == "DELETE")
+      processes_.erase(std::find(processes_.begin(), processes_.end(), p));
+    changed_.notify_all();
+    lock.unlock();
+    answer(sink, json_reply(seen.method == "DELETE" ? json{{"ok", true}, {"killed", running}}
+                                                    : json{{"signalled", running ? 1 : 0}}));
+  }
+  response spawn(json const& j) {
+    auto const p = start(j, true);
+    auto const make = reply_for(p->command.line);
+    if (!make)
+      return no_reply(p->command.line);
+    keep(p);
+    if (!p->input_open && !p->has_reply)
+      run(p, *make);
+    return json_reply(entry_of(*p));
+  }
+  response list() const {
+    std::lock_guard const lock(mutex_);
+    json all = json::array();
+    for (auto const& p : processes_)
+      if (p->command.background)
+        all.push_back(entry_of(*p));
+    return json_reply(all);
+  }
+  static json entry_of(process const& p) {
+    wire::process_entry entry;
+    entry.id = p.id;
+    entry.pid = p.pid;
+    entry.cmd = p.cmd;
+    entry.tag = p.tag;
+    entry.running = !p.ended();
+    if (p.ended() && p.run.signal == 0)
+      entry.exit_code = p.run.exit_code;
+    return wire::process_entry_to_json(entry);
+  }
+  response take_input(process_ptr const& p, std::string const& bytes, std::uint64_t offset,
+                      bool eof) {
+    std::unique_lock lock(mutex_);
+    auto& input = p->command.input;
+    if (offset > input.size())
+      return error_reply(409, "conflict", "input is missing before this offset");
+    input.replace(static_cast<std::size_t>(offset), bytes.size(), bytes);
+    auto const accepted = input.size();
+    bool const complete = eof && p->input_open;
+    if (complete)
+      p->input_open = false;
+    changed_.notify_all();
+    lock.unlock();
+    if (complete && p->command.background)
+      if (auto const make = reply_for(p->command.line))
+        run(p, *make);
+    return json_reply({{"accepted", accepted}});
+  }
+  response operation(std::string const& op) const {
+    std::lock_guard const lock(mutex_);
+    for (auto const& p : processes_)
+      if (p->op == op)
+        return json_reply(p->status());
+    return error_reply(404, "op_unknown", "no such operation");
+  }
+
+  static std::string absolute(std::string const& path) {
+    return path.starts_with('/') ? path : "/root/" + path;
+  }
+  static std::string parent_of(std::string const& path) {
+    return path.substr(0, (std::max)(std::size_t{1}, path.rfind('/')));
+  }
+  void make_directories(std::string path) {
+    for (; path != "/" && directories_.insert(path).second; path = parent_of(path)) {
+    }
+  }
+  stored_file& put(std::string const& path) {
+    make_directories(parent_of(path));
+    return files_[path];
+  }
+  static response missing(std::string const& path) {
+    return error_reply(404, "not_found", "'" + path + "': no such file or directory", 2);
+  }
+  [[nodiscard]] json entry_at(std::string const& path) const {
+    wire::file_entry entry;
+    entry.path = path;
+    entry.name = path == "/" ? path : path.substr(path.rfind('/') + 1);
+    if (auto const it = files_.find(path); it != files_.end()) {
+      entry.size = it->second.content.size();
+      entry.mode = it->second.mode;
+    } else {
+      entry.type = wire::file_type::directory;
+      entry.mode = 0755;
+    }
+    entry.mtime_ms = 0;
+    return wire::file_entry_to_json(entry);
+  }
+  response file_call(seen_request const& seen, query_map const& query) {
+    std::lock_guard const lock(mutex_);
+    auto path = absolute(query.count("path") != 0 ? query.at("path") : "");
+    while (path.size() > 1 && path.ends_with('/'))
+      path.pop_back();
+    bool const is_file = files_.count(path) != 0;
+    bool const is_directory = path == "/" || directories_.count(path) != 0;
+    std::string_view const route = seen.path;
+    if (route == wire::files_write_route) {
+      if (is_directory)
+        return error_reply(400, "is_directory", "'" + path + "' is a directory", 21);
+      auto& target = put(path);
+      auto const at = static_cast<std::size_t>(number(query, "offset"));
+      if (query.count("offset") == 0)
+        target.content.clear();
+      target.content.resize((std::max)(target.content.size(), at + seen.body.size()));
+      target.content.replace(at, seen.body.size(), seen.body);
+      if (query.count("truncate_to") != 0)
+        target.content.resize(static_cast<std::size_t>(number(query, "truncate_to")));
+      if (query.count("mode") != 0)
+        target.mode = wire::detail::parse_octal(query.at("mode"));
+      return json_reply(wire::write_result_to_json(wire::write_result{path, seen.body.size()}));
+    }
+    if (route == wire::files_mkdir_route) {
+      if (is_file)
+        return error_reply(400, "not_directory", "'" + path + "' is a file", 20);
+      make_directories(path);
+      return json_reply({{"ok", true}});
+    }
+    if (!is_file && !is_directory)
+      return missing(path);
+    if (route == wire::files_stat_route)
+      return json_reply(entry_at(path));
+    if (route == wire::files_read_route) {
+      if (is_directory)
+        return error_reply(400, "is_directory", "'" + path + "' is a directory", 21);
+      auto const& content = files_[path].content;
+      auto const at = (std::min)(content.size(), static_cast<std::size_t>(number(query, "offset")));
+      auto const length = query.count("length") != 0 ? number(query, "length") : content.size();
+      return file_reply(content.substr(at, static_cast<std::size_t>(length)));
+    }
+    if (route == wire::files_list_route) {
+      if (is_file)
+        return error_reply(400, "not_directory", "'" + path + "' is a file", 20);
+      std::set<std::string> names;
+      for (auto const& [name, unused] : files_)
+        if (parent_of(name) == path)
+          names.insert(name);
+      for (auto const& name : directories_)
+        if (parent_of(name) == path)
+          names.insert(name);
+      json entries = json::array();
+      for (auto const& name : names)
+        entries.push_back(entry_at(name));
+      return json_reply({{"entries", entries}, {"truncated", false}});
+    }
+    return remove(path, query.count("recursive") != 0);
+  }
+  response remove(std::string const& path, bool recursive) {
+    auto const inside = [&](std::string const& name) { return name.starts_with(path + "/"); };
+    bool const full = std::any_of(files_.begin(), files_.end(),
+                                  [&](auto const& item) { return inside(item.first); }) ||
+                      std::any_of(directories_.begin(), directories_.end(), inside);
+    if (full && !recursive)
+      return error_reply(409, "not_empty", "'" + path + "' is not empty", 39);
+    std::erase_if(files_, [&](auto const& item) { return item.first == path || inside(item.first); });
+    std::erase_if(directories_, [&](auto const& name) { return name == path || inside(name); });
+    return json_reply({{"ok", true}});
+  }
+
+  mutable std::mutex mutex_;
+  std::condition_variable changed_;
+  std::vector<std::pair<std::string, reply>> replies_;
+  std::vector<error> failures_;
+  std::vector<fake_command> commands_;
+  std::vector<process_ptr> processes_;
+  std::int64_t processes_started_ = 0;
+  std::map<std::string, stored_file> files_;
+  std::set<std::string> directories_ = {"/root", "/tmp"};
+};
+
+}  // namespace hf::testing
+
+#endif
+
+// hf/sandbox/testing/fake_launcher.hpp
+
+#ifndef HF_SANDBOX_TESTING_FAKE_LAUNCHER_HPP
+#define HF_SANDBOX_TESTING_FAKE_LAUNCHER_HPP
+
+
+
+namespace hf::testing {
+
+/// A launcher that starts nothing: its machines run at once, at an endpoint that the test names.
+///
+/// Use it with a `scripted_transport`, or with a real one and the endpoint of a server of the
+/// test's own. Copies share their machines, so that a test keeps one while a sandbox owns another.
+/// Safe to use from several threads.
+class fake_launcher {
+ public:
+  /// The endpoint of machines, by id; by default "http://<id>.localhost" with a made-up token.
+  using endpoint_maker = std::function<endpoint(std::string const& id)>;
+
+  /// Machines whose endpoint `where` makes.
+  explicit fake_launcher(endpoint_maker where = {}) : state_(std::make_shared<state>()) {
+    state_->where = where ? std::move(where) : [](std::string const& id) {
+      endpoint made;
+      made.url = "http://" + id + ".localhost";
+      made.headers = {{"X-Sandbox-Token", "token-of-" + id}};
+      return made;
+    };
+  }
+
+  /// The next `launch` throws this in place of starting a machine.
+  void fail_next_launch(error what) {
+    std::lock_guard const lock(state_->mutex);
+    state_->failure = std::move(what);
+  }
+  /// A machine ends on its own, as after its lifetime.
+  void end(std::string const& id, std::string message = "ended by the test") {
+    std::lock_guard const lock(state_->mutex);
+    auto& machine = find(id);
+    machine.phase = phase::ended;
+    machine.endpoint.reset();
+    machine.message = std::move(message);
+  }
+  /// What `logs` returns for a machine.
+  void set_logs(std::string const& id, std::string text) {
+    std::lock_guard const lock(state_->mutex);
+    state_->logs[id] = std::move(text);
+  }
+  /// The options of every launch, in order.
+  [[nodiscard]] std::vector<launch_options> launches() const {
+    std::lock_guard const lock(state_->mutex);
+    return state_->launches;
+  }
+  /// The ids that `stop` was called for, in order.
+  [[nodiscard]] std::vector<std::string> stopped() const {
+    std::lock_guard const lock(state_->mutex);
+    return state_->stopped;
+  }
+  /// Machines that run.
+  [[nodiscard]] std::size_t running() const {
+    std::lock_guard const lock(state_->mutex);
+    std::size_t n = 0;
+    for (auto const& [id, machine] : state_->machines)
+      n += machine.phase == phase::running;
+    return n;
+  }
+
+  /// "Starts" a machine.
+  template <transport T>
+  instance launch(T&, launch_options const& options) {
+    std::lock_guard const lock(state_->mutex);
+    state_->launches.push_back(options);
+    if (auto failure = std::exchange(state_->failure, std::nullopt))
+      throw *failure;
+    instance machine;
+    machine.id = "fake-" + std::to_string(++state_->last_id);
+    machine.phase = phase::running;
+    machine.endpoint = state_->where(machine.id);
+    machine.labels = options.labels;
+    state_->machines[machine.id] = machine;
+    return machine;
+  }
+  /// Looks at one machine.
+  template <transport T>
+  instance inspect(T&, std::string const& id) {
+    std::lock_guard const lock(state_->mutex);
+    return find(id);
+  }
+  /// Lists the machines that carry the labels.
+  template <transport T>
+  std::vector<instance> list(T&, label_filter const& filter) {
+    std::lock_guard const lock(state_->mutex);
+    std::vector<instance> out;
+    for (auto const& [id, machine] : state_->machines) {
+      bool fits = machine.phase != phase::ended;
+      for (auto const& [key, value] : filter) {
+        auto const label = machine.labels.find(key);
+        fits = fits && label != machine.labels.end() && label->second == value;
+      }
+      if (fits)
+        out.push_back(machine);
+    }
+    return out;
+  }
+  /// Ends a machine.
+  template <transport T>
+  void stop(T&, std::string const& id) {
+    std::lock_guard const lock(state_->mutex);
+    state_->stopped.push_back(id);
+    auto& machine = find(id);
+    machine.phase = phase::ended;
+    machine.endpoint.reset();
+    machine.message = "stopped";
+  }
+  /// What the machine "printed".
+  template <transport T>
+  std::string logs(T&, std::string const& id) {
+    std::lock_guard const lock(state_->mutex);
+    static_cast<void>(find(id));
+    return state_->logs[id];
+  }
+
+ private:
+  struct state {
+    std::mutex mutex = {};
+    endpoint_maker where = {};
+    std::map<std::string, instance> machines = {};
+    std::map<std::string, std::string> logs = {};
+    std::vector<launch_options> launches = {};
+    std::vector<std::string> stopped = {};
+    std::optional<error> failure = {};
+    unsigned long last_id = 0;
+  };
+
+  instance& find(std::string const& id) {
+    auto const found = state_->machines.find(id);
+    if (found == state_->machines.end())
+      throw error(errc::not_found, "there is no machine " + id);
+    return found->second;
+  }
+
+  std::shared_ptr<state> state_;
+};
+
+}  // namespace hf::testing
+
+#endif
+
+// hf/sandbox/testing/wait.hpp
+
+#ifndef HF_SANDBOX_TESTING_WAIT_HPP
+#define HF_SANDBOX_TESTING_WAIT_HPP
+
+
+
+namespace hf::testing {
+
+/// An error as a transport would throw it; what broke after connecting may have reached the peer.
+[[nodiscard]] inline error transport_error(errc code, std::string message) {
+  error_details details;
+  details.may_have_reached_peer = code != errc::invalid_argument && code != errc::unsupported &&
+                                  code != errc::resolve_failed && code != errc::connect_failed &&
+                                  code != errc::tls_failed;
+  return error(code, std::move(message), std::move(details));
+}
+
+/// Lets a silent peer's time pass for a request: returns after `time`, or throws what a transport
+/// throws when a limit or the stop token comes first.
+inline void pass_time(http::request const& rq, std::chrono::milliseconds time) {
+  if (time.count() <= 0)
+    return;
+  auto const now = std::chrono::steady_clock::now();
+  auto until = now + time;
+  bool limited = false;
+  if (rq.stall_timeout.count() > 0 && rq.stall_timeout < time) {
+    until = now + rq.stall_timeout;
+    limited = true;
+  }
+  if (rq.deadline && *rq.deadline < until) {
+    until = *rq.deadline;
+    limited = true;
+  }
+  std::mutex mutex;
+  std::condition_variable changed;
+  bool stopped = false;
+  auto const stop = [&] {
+    std::lock_guard const lock(mutex);
+    stopped = true;
+    changed.notify_all();
+  };
+  bool was_stopped = false;
+  {
+    stop_callback<decltype(stop)> const on_stop(rq.stop, stop);
+    std::unique_lock lock(mutex);
+    was_stopped = changed.wait_until(lock, until, [&] { return stopped; });
+  }
+  if (was_stopped)
+    throw transport_error(errc::cancelled, "the request was cancelled");
+  if (limited)
+    throw transport_error(errc::request_timed_out, "the peer was silent for too long");
+}
+
+}  // namespace hf::testing
+
+#endif
+
+// hf/sandbox/testing/scripted_transport.hpp
+
+#ifndef HF_SANDBOX_TESTING_SCRIPTED_TRANSPORT_HPP
+#define HF_SANDBOX_TESTING_SCRIPTED_TRANSPORT_HPP
+
+
+#include <stdexcept>
+
+namespace hf::testing {
+
+/// A request with its body read.
+[[nodiscard]] inline seen_request read_request(http::request const& rq, http::url const& target) {
+  seen_request seen;
+  seen.method = rq.method;
+  seen.url = rq.url;
+  auto const question = target.target.find('?');
+  seen.path = target.target.substr(0, question);
+  if (question != std::string::npos)
+    seen.query = target.target.substr(question + 1);
+  seen.fields = rq.fields;
+  seen.unix_socket = rq.unix_socket;
+  auto* const reader = rq.body.reader();
+  if (reader == nullptr) {
+    seen.body = rq.body.text();
+    return seen;
+  }
+  reader->rewind();
+  auto const size = static_cast<std::size_t>(reader->size());
+  std::string block(65536, '\0');
+  while (seen.body.size() < size) {
+    auto const room = (std::min)(block.size(), size - seen.body.size());
+    auto const n = reader->read(std::as_writable_bytes(std::span(block.data(), room)));
+    if (n == 0)
+      throw transport_error(errc::invalid_argument,
+                            "the request's body ended before its announced size");
+    seen.body.append(block, 0, n);
+  }
+  return seen;
+}
+
+/// A transport without a network: answers the requests that a test expects.
+///
+/// Copies share one script, so that a test keeps one while a sandbox owns another. Expectations are
+/// found by method and path; among several that fit, the one declared first that is not used up
+/// answers, and their order does not matter unless `in_order` asks for it. A request that nobody
+/// expects throws `errc::internal` and is reported. Call `verify` at the end. Safe to use from
+/// several threads; independent of any test framework.
+class scripted_transport {
+ public:
+  /// What it can do.
+  static constexpr transport_traits traits{.name = "scripted"};
+
+  /// Expects a request. `method` may be "*"; `pattern` is "/path", "/path?query" or a whole URL, in
+  /// which "*" stands for any characters. Describe the answer with the returned object, before the
+  /// request comes.
+  expectation& expect(std::string method, std::string pattern) {
+    std::lock_guard const lock(state_->mutex);
+    state_->script.push_back(std::make_unique<expectation>(std::move(method), std::move(pattern)));
+    return *state_->script.back();
+  }
+
+  /// From now on, expectations have to be met in the order of their declaration.
+  scripted_transport& in_order() {
+    std::lock_guard const lock(state_->mutex);
+    state_->ordered = true;
+    return *this;
+  }
+
+  /// The requests that came so far, expected or not.
+  [[nodiscard]] std::vector<seen_request> requests() const {
+    std::lock_guard const lock(state_->mutex);
+    return state_->seen;
+  }
+
+  /// What went wrong so far, one line each: unexpected requests, expectations that were not met.
+  /// Empty when all is well.
+  [[nodiscard]] std::string report() const {
+    std::lock_guard const lock(state_->mutex);
+    auto out = state_->unexpected;
+    for (auto const& e : state_->script)
+      if (e->used_ < e->least_)
+        out += "expected but not received: " + e->name() + " (" + std::to_string(e->used_) +
+               " of " + std::to_string(e->least_) + ")\n";
+    return out;
+  }
+
+  /// Throws `std::logic_error` with the report when there is one.
+  void verify() const {
+    if (auto const text = report(); !text.empty())
+      throw std::logic_error(text);
+  }
+
+  /// Performs one request from the script.
+  void send(http::request const& rq, http::response_sink& sink) {
+    auto const target = hf::detail::validate_request(rq);
+    hf::detail::check_not_over(rq);
+    auto seen = read_request(rq, target);
+    auto const chosen = choose(seen);
+    pass_time(rq, chosen.wait_);
+    if (chosen.failure_ && !chosen.failure_->with_head)
+      throw transport_error(chosen.failure_->code, chosen.failure_->message);
+    if (!chosen.make_)
+      return deliver(rq, chosen, chosen.head_, chosen.pieces_, sink);
+    auto answer = chosen.make_(seen);
+    deliver(rq, chosen, {answer.status, std::move(answer.fields)}, {std::move(answer.body)}, sink);
+  }
+
+ private:
+  struct state {
+    std::mutex mutex = {};
+    std::vector<std::unique_ptr<expectation>> script = {};
+    std::vector<seen_request> seen = {};
+    std::string unexpected = {};
+    bool ordered = false;
+  };
+
+  /// A copy of the expectation that answers, so that nothing is held while the sink runs.
+  expectation choose(seen_request const& rq) {
+    std::lock_guard const lock(state_->mutex);
+    state_->seen.push_back(rq);
+    for (auto& e : state_->script) {
+      if (e->used_ < e->most_ && e->fits(rq)) {
+        ++e->used_;
+        return *e;
+      }
+      if (state_->ordered && e->used_ < e->least_)
+        break;
+    }
+    auto line = "unexpected request: " + rq.method + " " + rq.url;
+    std::string open;
+    for (auto const& e : state_->script)
+      if (e->used_ < e->most_)
+        open += (open.empty() ? "" : ", ") + e->name();
+    line += open.empty() ? " (nothing more is expected)" : " (expected: " + open + ")";
+    state_->unexpected += line + "\n";
+    throw error(errc::internal, line);
+  }
+
+  static void deliver(http::request const& rq, expectation const& how,
+                      http::response_head const& head, std::vector<std::string> const& pieces,
+                      http::response_sink& sink) {
+    if (sink.on_head(head) == http::flow::stop || rq.method == "HEAD")
+      return;
+    std::uint64_t sent = 0;
+    for (auto const& piece : pieces) {
+      std::string_view part = piece;
+      if (how.failure_)
+        part = part.substr(0, static_cast<std::size_t>(how.failure_->after - sent));
+      pass_time(rq, how.wait_between_);
+      if (rq.stop.stop_requested())
+        throw transport_error(errc::cancelled, "the request was cancelled");
+      if (!part.empty() &&
+          sink.on_data(std::as_bytes(std::span(part.data(), part.size()))) == http::flow::stop)
+        return;
+      sent += part.size();
+      if (part.size() < piece.size())
+        break;
+    }
+    if (how.failure_)
+      throw transport_error(how.failure_->code, how.failure_->message);
+  }
+
+  std::shared_ptr<state> state_ = std::make_shared<state>();
+};
+
+static_assert(transport<scripted_transport>);
+
+}  // namespace hf::testing
+
+#endif
+
+// hf/sandbox/testing/fake_sandbox.hpp
+
+#ifndef HF_SANDBOX_TESTING_FAKE_SANDBOX_HPP
+#define HF_SANDBOX_TESTING_FAKE_SANDBOX_HPP
+
+
+
+namespace hf::testing {
+
+/// The transport of a `fake_sandbox`. Copies share its agent.
+class fake_transport {
+ public:
+  /// What it can do.
+  static constexpr transport_traits traits{.name = "fake"};
+
+  /// A transport to an agent of its own.
+  fake_transport() : agent_(std::make_shared<fake_agent>()) {}
+
+  /// The agent behind it.
+  [[nodiscard]] fake_agent& agent() const noexcept { return *agent_; }
+
+  /// Performs one request.
+  void send(http::request const& rq, http::response_sink& sink) {
+    auto const target = hf::detail::validate_request(rq);
+    hf::detail::check_not_over(rq);
+    agent_->send(read_request(rq, target), rq, sink);
+  }
+
+ private:
+  std::shared_ptr<fake_agent> agent_;
+};
+
+static_assert(transport<fake_transport>);
+
+/// A sandbox in memory, for the unit tests of programs that use one: commands have the replies that
+/// the test gives them, files are a map, nothing is started.
+///
+/// ```
+/// hf::testing::fake_sandbox fake;
+/// fake.on("git clone *", {.err = "no such repository\n", .exit_code = 128});
+/// fake.write("/etc/os-release", "ID=debian\n");
+/// auto sb = fake.create();
+/// CHECK(code_under_test(sb) == ...);
+/// ```
+///
+/// What `create` returns is a `basic_sandbox` like any other. For code that takes another sandbox
+/// type, erase the two policies: `basic_sandbox<any_transport, any_launcher>::create({}, fake.launcher(),
+/// fake.transport())`.
+/// All sandboxes of one `fake_sandbox` share its files and replies. Copies share everything.
+class fake_sandbox {
+ public:
+  /// The type of its sandboxes.
+  using sandbox_type = basic_sandbox<fake_transport, fake_launcher>;
+
+  /// Commands whose script, or whose arguments with a space between them, match the pattern ("*"
+  /// stands for any characters) do this. The newest pattern that fits is taken; a command that
+  /// none fits fails with `errc::exec_failed`.
+  fake_sandbox& on(std::string pattern, fake_run run) {
+    transport_.agent().on(std::move(pattern),
+                          [run = std::move(run)](fake_command const&) { return run; });
+    return *this;
+  }
+  /// The same, with a function that makes the reply; it may use this object.
+  template <std::invocable<fake_command const&> Make>
+  fake_sandbox& on(std::string pattern, Make make) {
+    transport_.agent().on(std::move(pattern), std::move(make));
+    return *this;
+  }
+  /// Writes a file; relative paths begin at /root.
+  fake_sandbox& write(std::string const& path, std::string content) {
+    transport_.agent().write(path, std::move(content));
+    return *this;
+  }
+  /// The files by absolute path.
+  [[nodiscard]] std::map<std::string, std::string> files() const {
+    return transport_.agent().files();
+  }
+  /// The commands that ran so far, in order.
+  [[nodiscard]] std::vector<fake_command> commands() const { return transport_.agent().commands(); }
+  /// The next request to the agent fails with this error in place of an answer. (Connection
+  /// failures that the library retries are seen by the caller only when they come often enough.)
+  fake_sandbox& fail_next(error what) {
+    transport_.agent().fail_next(std::move(what));
+    return *this;
+  }
+
+  /// A sandbox.
+  [[nodiscard]] sandbox_type create(launch_options const& options = {}) const {
+    return sandbox_type::create(options, launcher_, transport_);
+  }
+  /// Its launcher, whose machines a test may end and count.
+  [[nodiscard]] fake_launcher const& launcher() const noexcept { return launcher_; }
+  /// The same, to change it.
+  [[nodiscard]] fake_launcher& launcher() noexcept { return launcher_; }
+  /// Its transport.
+  [[nodiscard]] fake_transport const& transport() const noexcept { return transport_; }
+
+ private:
+  fake_launcher launcher_;
+  fake_transport transport_;
+};
+
+}  // namespace hf::testing
+
+#endif
+
+// hf/sandbox/testing/fault_transport.hpp
+
+#ifndef HF_SANDBOX_TESTING_FAULT_TRANSPORT_HPP
+#define HF_SANDBOX_TESTING_FAULT_TRANSPORT_HPP
+
+
+
+namespace hf::testing {
+
+/// What a fault does to the I/O step that it hits.
+enum class fault {
+  /// The step does not happen: the connection is gone.
+  drop,
+  /// Of data, the first half still passes; then the connection is gone.
+  truncate,
+  /// The step happens later.
+  delay,
+};
+
+/// Decorates a transport with faults, to see what a program does when the network breaks.
+///
+/// The I/O steps of all requests are counted from 1: connecting, each read of the request's body,
+/// the answer's head, each piece of its body, its end. A dropped connect step is
+/// `errc::connect_failed` and nothing was sent; a drop later is `errc::connection_lost` with
+/// `may_have_reached_peer()` - the peer may have acted on the request. Copies share one plan and
+/// one inner transport. Safe to use from several threads.
+template <transport Inner>
+class fault_transport {
+ public:
+  /// Those of the transport inside.
+  static constexpr transport_traits traits = traits_of<Inner>();
+
+  /// Faults before and behind `inner`.
+  explicit fault_transport(Inner inner = Inner())
+      : state_(std::make_shared<state>(std::move(inner))) {}
+
+  /// Plans one fault at the `step`-th I/O step from now (1 is the next one); replaces an earlier
+  /// plan. `time` is for `fault::delay`.
+  void plan(std::uint64_t step, fault kind = fault::drop, std::chrono::milliseconds time = {}) {
+    std::lock_guard const lock(state_->mutex);
+    state_->at = state_->steps + step;
+    state_->kind = kind;
+    state_->time = time;
+    state_->fired = false;
+  }
+  /// No more faults.
+  void clear() {
+    std::lock_guard const lock(state_->mutex);
+    state_->at = 0;
+  }
+  /// Whether the planned fault has happened.
+  [[nodiscard]] bool fired() const {
+    std::lock_guard const lock(state_->mutex);
+    return state_->fired;
+  }
+  /// I/O steps so far.
+  [[nodiscard]] std::uint64_t steps() const {
+    std::lock_guard const lock(state_->mutex);
+    return state_->steps;
+  }
+  /// The transport inside.
+  [[nodiscard]] Inner& inner() noexcept { return state_->inner; }
+
+  /// Performs one request through the inner transport, with the planned fault.
+  void send(http::request const& rq, http::response_sink& sink) {
+    if (state_->step(rq) != outcome::pass)
+      throw transport_error(errc::connect_failed, "planned fault: no connection");
+    guarded_sink guard(*state_, rq, sink);
+    if (rq.body.reader() == nullptr) {
+      state_->inner.send(rq, guard);
+    } else {
+      auto altered = rq;
+      altered.body =
+          std::shared_ptr<http::body_reader>(std::make_shared<guarded_reader>(*state_, rq));
+      state_->inner.send(altered, guard);
+    }
+    if (!guard.stopped && state_->step(rq) != outcome::pass)
+      lose();
+  }
+
+ private:
+  enum class outcome { pass, half, none };
+
+  [[noreturn]] static void lose() {
+    throw transport_error(errc::connection_lost, "planned fault: the connection is gone");
+  }
+
+  struct state {
+    explicit state(Inner i) : inner(std::move(i)) {}
+
+    outcome step(http::request const& rq) {
+      std::chrono::milliseconds wait{};
+      {
+        std::lock_guard const lock(mutex);
+        if (++steps != at)
+          return outcome::pass;
+        fired = true;
+        if (kind != fault::delay)
+          return kind == fault::drop ? outcome::none : outcome::half;
+        wait = time;
+      }
+      pass_time(rq, wait);
+      return outcome::pass;
+    }
+
+    Inner inner;
+    std::mutex mutex = {};
+    std::uint64_t steps = 0;
+    std::uint64_t at = 0;
+    fault kind = fault::drop;
+    std::chrono::milliseconds time{};
+    bool fired = false;
+  };
+
+  struct guarded_sink : http::response_sink {
+    guarded_sink(state& s, http::request const& r, http::response_sink& o)
+        : shared(s), rq(r), outer(o) {}
+    http::flow on_head(http::response_head const& head) override {
+      if (shared.step(rq) != outcome::pass)
+        lose();
+      return note(outer.on_head(head));
+    }
+    http::flow on_data(std::span<std::byte const> data) override {
+      auto const what = shared.step(rq);
+      if (what == outcome::none)
+        lose();
+      if (what == outcome::pass)
+        return note(outer.on_data(data));
+      if (data.size() > 1)
+        static_cast<void>(outer.on_data(data.first(data.size() / 2)));
+      lose();
+    }
+    http::flow note(http::flow f) {
+      stopped = stopped || f == http::flow::stop;
+      return f;
+    }
+    state& shared;
+    http::request const& rq;
+    http::response_sink& outer;
+    bool stopped = false;
+  };
+
+  struct guarded_reader : http::body_reader {
+    guarded_reader(state& s, http::request const& r) : shared(s), rq(r) {}
+    [[nodiscard]] std::uint64_t size() const override { return rq.body.size(); }
+    std::size_t read(std::span<std::byte> buffer) override {
+      if (shared.step(rq) != outcome::pass)
+        lose();
+      return rq.body.reader()->read(buffer);
+    }
+    void rewind() override { rq.body.reader()->rewind(); }
+    state& shared;
+    http::request const& rq;
+  };
+
+  std::shared_ptr<state> state_;
+};
+
+/// Repeats an operation with the connection lost at its first, second, third... I/O step until it
+/// gets through without meeting the fault. Returns how many steps were visited.
+///
+/// `operation()` may succeed in spite of a fault (it was retried) or throw `hf::error`, which
+/// `on_error(step, error)` sees; any other exception passes through.
+template <transport Inner, class Operation, class OnError>
+std::uint64_t fail_at_every_step(fault_transport<Inner>& through, fault kind, Operation&& operation,
+                                 OnError&& on_error) {
+  for (std::uint64_t step = 1;; ++step) {
+    through.plan(step, kind);
+    try {
+      operation();
+    } catch (error const& e) {
+      if (!through.fired())
+        throw;
+      through.clear();
+      on_error(step, e);
+      continue;
+    }
+    if (!through.fired()) {
+      through.clear();
+      return step - 1;
+    }
+    through.clear();
+  }
+}
+
+}  // namespace hf::testing
+
+#endif
+
+// hf/sandbox/testing/tape.hpp
+
+#ifndef HF_SANDBOX_TESTING_TAPE_HPP
+#define HF_SANDBOX_TESTING_TAPE_HPP
+
+
+
+namespace hf::testing::tape {
+
+using json = nlohmann::json;
+
+/// What stands on a tape in place of a secret.
+inline constexpr std::string_view redacted = "[redacted]";
+
+/// Fields whose values never get onto a tape.
+[[nodiscard]] inline bool is_secret(std::string_view name) {
+  for (std::string_view const known :
+       {"Authorization", "Proxy-Authorization", "Cookie", "Set-Cookie", "X-Sandbox-Token"})
+    if (http::iequals(name, known))
+      return true;
+  return false;
+}
+
+[[nodiscard]] inline json from_headers(http::headers const& fields) {
+  auto out = json::array();
+  for (auto const& f : fields)
+    out.push_back(
+        {f.name, is_secret(f.name) ? std::string(redacted) : hf::detail::utf8_lossy(f.value)});
+  return out;
+}
+
+[[nodiscard]] inline http::headers to_headers(json const& j) {
+  http::headers out;
+  for (auto const& f : j)
+    out.add(f.at(0).get<std::string>(), f.at(1).get<std::string>());
+  return out;
+}
+
+/// Bytes as they are when they are text, else as base64.
+inline void put_bytes(json& j, std::string const& data) {
+  if (hf::detail::is_utf8(data))
+    j["data"] = data;
+  else
+    j["b64"] = hf::detail::base64_encode(data);
+}
+
+[[nodiscard]] inline std::string get_bytes(json const& j) {
+  if (j.contains("data"))
+    return j.at("data").get<std::string>();
+  auto bytes = hf::detail::base64_decode(j.at("b64").get<std::string>());
+  if (!bytes)
+    throw error(errc::invalid_argument, "the tape holds malformed base64");
+  return *bytes;
+}
+
+}  // namespace hf::testing::tape
+
+#endif
+
+// hf/sandbox/testing/recording_transport.hpp
+
+#ifndef HF_SANDBOX_TESTING_RECORDING_TRANSPORT_HPP
+#define HF_SANDBOX_TESTING_RECORDING_TRANSPORT_HPP
+
+
+
+namespace hf::testing {
+
+/// Decorates a transport: everything passes, and a file keeps it for `replay_transport`.
+///
+/// The file has one JSON object a line, written as things happen: `request`, `head`, `data`, then
+/// `end`, `stop` or `error`, each with its exchange's number. Values of fields that carry secrets
+/// (Authorization, cookies, the agent's token) are replaced by "[redacted]"; bodies are kept as
+/// they are: look at a tape before publishing it. Copies share one file. Safe to use from several
+/// threads.
+template <transport Inner>
+class recording_transport {
+ public:
+  /// Those of the transport inside.
+  static constexpr transport_traits traits = traits_of<Inner>();
+
+  /// Writes a new tape; throws `errc::io_error` when the file cannot be written.
+  explicit recording_transport(std::filesystem::path const& file, Inner inner = Inner())
+      : state_(std::make_shared<state>(file, std::move(inner))) {}
+
+  /// The transport inside.
+  [[nodiscard]] Inner& inner() noexcept { return state_->inner; }
+
+  /// Performs one request through the inner transport.
+  void send(http::request const& rq, http::response_sink& sink) {
+    auto const number = state_->begin(rq);
+    copying_sink copy(*state_, number, sink);
+    try {
+      state_->inner.send(rq, copy);
+    } catch (error const& e) {
+      state_->write(number, {{"error", std::string(to_string(e.kind()))},
+                             {"message", e.what()},
+                             {"reached", e.may_have_reached_peer()}});
+      throw;
+    }
+    state_->write(number, {{copy.stopped ? "stop" : "end", true}});
+  }
+
+ private:
+  struct state {
+    state(std::filesystem::path const& file, Inner i)
+        : inner(std::move(i)), out(file, std::ios::binary | std::ios::trunc) {
+      if (!out)
+        throw error(errc::io_error, "the tape " + file.string() + " cannot be written");
+    }
+
+    std::uint64_t begin(http::request const& rq) {
+      std::uint64_t number = 0;
+      {
+        std::lock_guard const lock(mutex);
+        number = ++exchanges;
+      }
+      write(number, {{"request", rq.method},
+                     {"url", rq.url},
+                     {"fields", tape::from_headers(rq.fields)},
+                     {"body_size", rq.body.size()}});
+      return number;
+    }
+
+    void write(std::uint64_t number, tape::json line) {
+      line["exchange"] = number;
+      auto const text = line.dump(-1, ' ', false, tape::json::error_handler_t::replace);
+      std::lock_guard const lock(mutex);
+      out << text << '\n' << std::flush;
+    }
+
+    Inner inner;
+    std::mutex mutex = {};
+    std::ofstream out;
+    std::uint64_t exchanges = 0;
+  };
+
+  struct copying_sink : http::response_sink {
+    copying_sink(state& s, std::uint64_t n, http::response_sink& o)
+        : shared(s), number(n), outer(o) {}
+    http::flow on_head(http::response_head const& head) override {
+      shared.write(number, {{"head", head.status}, {"fields", tape::from_headers(head.fields)}});
+      return note(outer.on_head(head));
+    }
+    http::flow on_data(std::span<std::byte const> data) override {
+      tape::json line;
+      tape::put_bytes(line, std::string(http::as_text(data)));
+      shared.write(number, std::move(line));
+      return note(outer.on_data(data));
+    }
+    http::flow note(http::flow f) {
+      stopped = stopped || f == http::flow::stop;
+      return f;
+    }
+    state& shared;
+    std::uint64_t number;
+    http::response_sink& outer;
+    bool stopped = false;
+  };
+
+  std::shared_ptr<state> state_;
+};
+
+}  // namespace hf::testing
+
+#endif
+
+// hf/sandbox/testing/replay_transport.hpp
+
+#ifndef HF_SANDBOX_TESTING_REPLAY_TRANSPORT_HPP
+#define HF_SANDBOX_TESTING_REPLAY_TRANSPORT_HPP
+
+
+
+namespace hf::testing {
+
+/// A transport without a network: answers from a tape that `recording_transport` made.
+///
+/// A request gets the first answer, not played yet, to a request of the same method, path and
+/// query - else of the same method and path. Host and port do not count, because they change from
+/// run to run. When there is none, the request throws `errc::not_found`. Recorded failures are
+/// thrown again. Copies share one tape. Safe to use from several threads.
+class replay_transport {
+ public:
+  /// What it can do.
+  static constexpr transport_traits traits{.name = "replay"};
+
+  /// Reads a tape; throws `errc::not_found` without one, `errc::invalid_argument` for a malformed
+  /// one.
+  explicit replay_transport(std::filesystem::path const& file) : state_(std::make_shared<state>()) {
+    std::ifstream in(file, std::ios::binary);
+    if (!in)
+      throw error(errc::not_found, "there is no tape " + file.string());
+    std::map<std::uint64_t, std::size_t> places;
+    try {
+      for (std::string line; std::getline(in, line);)
+        add(tape::json::parse(line), places);
+    } catch (tape::json::exception const& e) {
+      throw error(errc::invalid_argument,
+                  "the tape " + file.string() + " is malformed: " + e.what());
+    }
+  }
+
+  /// Exchanges that were not played yet.
+  [[nodiscard]] std::size_t left() const {
+    std::lock_guard const lock(state_->mutex);
+    std::size_t n = 0;
+    for (auto const& e : state_->exchanges)
+      n += e.played ? 0u : 1u;
+    return n;
+  }
+
+  /// Performs one request from the tape.
+  void send(http::request const& rq, http::response_sink& sink) {
+    auto const target = hf::detail::validate_request(rq);
+    hf::detail::check_not_over(rq);
+    auto const& found = choose(rq.method, target.target);
+    if (found.has_head) {
+      if (sink.on_head(found.head) == http::flow::stop)
+        return;
+      for (auto const& piece : found.pieces)
+        if (sink.on_data(std::as_bytes(std::span(piece.data(), piece.size()))) == http::flow::stop)
+          return;
+    }
+    if (found.failed) {
+      error_details details;
+      details.may_have_reached_peer = found.reached;
+      throw error(found.code, found.message, std::move(details));
+    }
+  }
+
+ private:
+  struct exchange {
+    std::string method = {};
+    std::string target = {};
+    http::response_head head = {};
+    std::vector<std::string> pieces = {};
+    std::string message = {};
+    errc code = errc::internal;
+    bool has_head = false;
+    bool failed = false;
+    bool reached = false;
+    bool played = false;
+  };
+  struct state {
+    std::mutex mutex = {};
+    std::vector<exchange> exchanges = {};
+  };
+
+  void add(tape::json const& line, std::map<std::uint64_t, std::size_t>& places) {
+    auto const number = line.at("exchange").get<std::uint64_t>();
+    if (line.contains("request")) {
+      places[number] = state_->exchanges.size();
+      exchange fresh;
+      fresh.method = line.at("request").get<std::string>();
+      fresh.target = http::parse_url(line.at("url").get<std::string>()).target;
+      state_->exchanges.push_back(std::move(fresh));
+      return;
+    }
+    auto const place = places.find(number);
+    if (place == places.end())
+      throw error(errc::invalid_argument, "the tape answers a request that it does not hold");
+    auto& e = state_->exchanges[place->second];
+    if (line.contains("head")) {
+      e.head = {line.at("head").get<int>(), tape::to_headers(line.at("fields"))};
+      e.has_head = true;
+    } else if (line.contains("error")) {
+      e.failed = true;
+      e.code = errc_from_string(line.at("error").get<std::string>());
+      e.message = line.at("message").get<std::string>();
+      e.reached = line.at("reached").get<bool>();
+    } else if (line.contains("data") || line.contains("b64")) {
+      e.pieces.push_back(tape::get_bytes(line));
+    }
+  }
+
+  exchange const& choose(std::string const& method, std::string const& target) {
+    auto const path = [](std::string const& t) { return t.substr(0, t.find('?')); };
+    std::lock_guard const lock(state_->mutex);
+    for (bool const exact : {true, false})
+      for (auto& e : state_->exchanges)
+        if (!e.played && e.method == method &&
+            (exact ? e.target == target : path(e.target) == path(target))) {
+          e.played = true;
+          return e;
+        }
+    throw error(errc::not_found, "the tape has no answer (left) to " + method + " " + target);
+  }
+
+  std::shared_ptr<state> state_;
+};
+
+static_assert(transport<replay_transport>);
+
+}  // namespace hf::testing
 
 #endif
 #endif

@@ -103,6 +103,7 @@ class route_user {
         server_port_(server_port) {
     call_.stall_timeout = 1500ms;
     options_.stall_timeout = 1500ms;
+    following_.stall_timeout = 1500ms;
   }
 
   [[nodiscard]] bool use(int i) {
@@ -128,6 +129,7 @@ class route_user {
     auto options = options_;
     std::string streamed;
     options.on_stdout = [&](std::string_view text) { streamed += text; };
+    options.capture = true;
     auto const result = hf::detail::exec(*client_, counted_command(ledger_, i, lines), options, {});
     auto const expected = expected_output(i, lines);
     return result.out == expected && streamed == expected && result.exit_code == i % 7 &&
@@ -136,8 +138,8 @@ class route_user {
 
   bool follow_process(int i) {
     int const lines = (i * 37) % 100;
-    auto process = spawn(counted_command(ledger_, i, lines), options_);
-    auto const result = process.follow(options_);
+    auto process = spawn(counted_command(ledger_, i, lines), spawning_);
+    auto const result = process.follow(following_);
     bool listed = false;
     for (auto const& entry : hf::detail::list_processes(*client_, call_))
       listed = listed || entry.id == process.id();
@@ -151,7 +153,7 @@ class route_user {
 
   bool feed_process(int i) {
     auto const input = expected_output(i, (i * 41) % 200);
-    auto options = options_;
+    auto options = spawning_;
     options.open_input = true;
     auto process = spawn(hf::shell("echo " + std::to_string(i) + " >> '" + ledger_ +
                                    "'; cat; exit " + std::to_string(i % 7)),
@@ -170,7 +172,7 @@ class route_user {
   bool signal_process(int i) {
     auto process = spawn(hf::shell("echo " + std::to_string(i) + " >> '" + ledger_ +
                                    "'; trap 'exit 9' USR1; echo up; while :; do sleep 0.01; done"),
-                         options_);
+                         spawning_);
     while (process.output(0, call_).out != "up\n")
       std::this_thread::sleep_for(5ms);
     for (;;) {
@@ -214,7 +216,7 @@ class route_user {
     return right && !files.exists(directory, call_);
   }
 
-  hf::basic_process<Transport> spawn(hf::command const& what, hf::exec_options const& options) {
+  hf::basic_process<Transport> spawn(hf::command const& what, hf::spawn_options const& options) {
     auto const started = hf::detail::spawn(*client_, what, options);
     return {client_, {}, started.handle, started.pid};
   }
@@ -227,6 +229,8 @@ class route_user {
   int server_port_;
   hf::call_options call_;
   hf::exec_options options_;
+  hf::spawn_options spawning_;
+  hf::follow_options following_;
 };
 
 }  // namespace

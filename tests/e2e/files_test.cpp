@@ -11,10 +11,12 @@
 #include <sys/stat.h>
 
 #include <atomic>
+#include <fstream>
 #include <mutex>
 #include <set>
 #include <string>
 #include <thread>
+#include <utility>
 
 using namespace hf::testing_support;
 namespace fs = std::filesystem;
@@ -308,4 +310,54 @@ TEST_CASE("names of any bytes come and go", "[files]") {
     after = page.next.value();
   }
   CHECK(names == odd);
+}
+
+TEMPLATE_TEST_CASE("files whose size lies are uploaded right, and files that change are refused",
+                   "[files]", HF_SANDBOX_TEST_TRANSPORTS) {
+  agent_process agent;
+  file_client<TestType> client(agent);
+  auto files = client.files();
+  auto const d = agent.directory() + "/lies";
+  files.make_directory(d);
+  // The kernel announces 0 bytes for the first two, and a page for the third.
+  for (std::string const name : {"/proc/version", "/proc/self/maps", "/sys/kernel/notes",
+                                 "/sys/kernel/mm/transparent_hugepage/enabled"}) {
+    if (!fs::exists(name))
+      continue;
+    INFO(name);
+    auto const result = files.upload(name, d + "/copy");
+    auto const copy = slurp(d + "/copy");
+    CHECK_FALSE(copy.empty());
+    CHECK(result.size == copy.size());
+    if (name != "/proc/self/maps")
+      CHECK(copy == slurp(name));
+  }
+
+  for (std::size_t const streams : {std::size_t{1}, std::size_t{4}}) {
+    for (bool const grows : {true, false}) {
+      INFO(streams << (grows ? " grows" : " shrinks"));
+      auto const local = d + "/changing";
+      auto const content = noise(6'000'000);
+      std::ofstream(local, std::ios::binary) << content;
+      files.write(d + "/target", "as before");
+      bool changed = false;
+      hf::transfer_options transfer;
+      transfer.streams = streams;
+      transfer.threshold = 1'000'000;
+      transfer.on_progress = [&](hf::transfer_progress const&) {
+        if (std::exchange(changed, true))
+          return;
+        if (grows)
+          std::ofstream(local, std::ios::binary | std::ios::app) << "more";
+        else
+          fs::resize_file(local, 100'000);
+      };
+      CHECK(kind_of([&] { files.upload(local, d + "/target", {.transfer = transfer}); }) ==
+            hf::errc::conflict);
+      CHECK(changed);
+      // In one stream nothing is put in place.
+      if (streams == 1)
+        CHECK(slurp(d + "/target") == "as before");
+    }
+  }
 }

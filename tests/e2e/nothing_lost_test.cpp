@@ -114,6 +114,7 @@ TEST_CASE("a caller that breaks off goes on behind the last record that he was g
   std::stop_source stop;
   options.stop = stop.get_token();
   options.on_stdout = [&](std::string_view) { stop.request_stop(); };
+  options.capture = true;
   try {
     hf::detail::exec(client, command, options, {});
     FAIL("the command was not abandoned");
@@ -159,6 +160,7 @@ TEST_CASE("cancelling an exec kills its tree and returns what there was") {
   hf::exec_options options;
   options.stop = stop.get_token();
   options.on_stdout = [&](std::string_view) { stop.request_stop(); };
+  options.capture = true;
   // An argument that no other process of this machine has.
   std::string const duration = "1000." + std::to_string(agent.pid());
   std::string const sleeper = "sleep " + duration;
@@ -241,7 +243,7 @@ TEST_CASE("output that nobody read in time is said to be gone, and the rest can 
       *client, hf::shell("yes 0123456789abcde | head -c " + std::to_string(size) + "; exit 3"), {});
   hf::basic_process<hf::curl_transport> process(client, {}, started.handle, started.pid);
   CHECK(process.wait().exit_code == 3);
-  hf::exec_options options;
+  hf::follow_options options;
   options.capture_limit = size;
   std::uint64_t after = 0;
   try {

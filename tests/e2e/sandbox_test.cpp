@@ -79,11 +79,11 @@ TEMPLATE_TEST_CASE("exec honours its options", "", HF_SANDBOX_TEST_TRANSPORTS) {
   std::string err;
   auto const r = sb.exec(hf::shell("echo a; echo b >&2"),
                          {.on_stdout = [&](std::string_view text) { out += text; },
-                          .on_stderr = [&](std::string_view text) { err += text; },
-                          .capture = false});
+                          .on_stderr = [&](std::string_view text) { err += text; }});
   CHECK(out == "a\n");
   CHECK(err == "b\n");
   CHECK(r.out.empty());
+  CHECK(r.err.empty());
   CHECK(sb.exec(hf::shell("echo a; echo b >&2; echo c"), {.merge_stderr = true}).out ==
         "a\nb\nc\n");
 
@@ -140,6 +140,7 @@ TEMPLATE_TEST_CASE("background processes are started, followed and ended", "",
   CHECK(all.err == "two\n");
   CHECK(all.exit_code == 3);
   CHECK(p.output().out == "one\n");
+  CHECK(p.output().last_seq == all.last_seq);
   bool listed = false;
   for (auto const& entry : sb.processes())
     listed = listed || (entry.id == p.id() && entry.tag == "job" && !entry.running);
@@ -149,7 +150,25 @@ TEMPLATE_TEST_CASE("background processes are started, followed and ended", "",
   CHECK(reader.write_input("a line\n", 0) == 7);
   CHECK(reader.write_input("the end", 7, true) == 14);
   CHECK(reader.follow().out == "a line\nthe end");
-  CHECK(kind_of([&] { sb.exec({"cat"}, {.open_input = true}); }) == errc::invalid_argument);
+
+  // Output is polled without gaps and repetitions.
+  auto echo = sb.spawn({"cat"}, {.open_input = true});
+  std::string polled;
+  std::uint64_t after = 0;
+  std::uint64_t offset = 0;
+  for (std::string const line : {"a\n", "b\n", "c\n"}) {
+    offset = echo.write_input(line, offset);
+    for (auto const until = std::chrono::steady_clock::now() + 20s;
+         !polled.ends_with(line) && std::chrono::steady_clock::now() < until;) {
+      auto const part = echo.output(after);
+      polled += part.out;
+      after = part.last_seq;
+    }
+  }
+  CHECK(polled == "a\nb\nc\n");
+  CHECK(echo.output(after).out.empty());
+  CHECK(echo.output(after).last_seq == after);
+  CHECK(echo.kill());
 
   auto sleeper = sb.spawn({"sleep", "600"});
   CHECK(sleeper.status().running);
@@ -207,7 +226,7 @@ TEST_CASE("a machine that ends in the middle of a command is sandbox_expired", "
   try {
     sb.exec(hf::shell("echo begun; sleep 600"), {.on_stdout = [&](std::string_view) {
               sb.client()->launcher().stop(sb.client()->transport(), id);
-            }});
+            }, .capture = true});
     FAIL("a result without the agent's word");
   } catch (hf::run_interrupted const& e) {
     CHECK(e.kind() == errc::sandbox_expired);

@@ -72,6 +72,12 @@ std::map<std::string, limited_call> blocking_calls(hf::agent_client<Transport>& 
     options.stop = call.stop;
     return options;
   };
+  auto const spawn_options_of = [](hf::call_options const& call) {
+    return hf::spawn_options{.stop = call.stop, .deadline = call.deadline};
+  };
+  auto const follow_options_of = [](hf::call_options const& call) {
+    return hf::follow_options{.stop = call.stop, .deadline = call.deadline};
+  };
   auto const transfer_of = [](hf::call_options const& call) {
     hf::transfer_options options;
     options.deadline = call.deadline;
@@ -90,15 +96,15 @@ std::map<std::string, limited_call> blocking_calls(hf::agent_client<Transport>& 
     hf::detail::exec(unasked, {"true"}, options, {});
   };
   calls["spawn"] = [=, &client](hf::call_options const& call) {
-    hf::detail::spawn(client, {"true"}, exec_options_of(call));
+    hf::detail::spawn(client, {"true"}, spawn_options_of(call));
   };
   calls["resume by id"] = [=, &client](hf::call_options const& call) {
-    hf::detail::attach(client, process.handle(), exec_options_of(call), {});
+    hf::detail::attach(client, process.handle(), follow_options_of(call), {});
   };
   calls["resume by operation"] = [=, &client](hf::call_options const& call) {
     auto handle = process.handle();
     handle.process_id.clear();
-    hf::detail::attach(client, handle, exec_options_of(call), {});
+    hf::detail::attach(client, handle, follow_options_of(call), {});
   };
   calls["processes"] = [&client](hf::call_options const& call) {
     hf::detail::list_processes(client, call);
@@ -111,7 +117,7 @@ std::map<std::string, limited_call> blocking_calls(hf::agent_client<Transport>& 
     process.signal(SIGUSR2, hf::signal_scope::process, call);
   };
   calls["follow"] = [=](hf::call_options const& call) mutable {
-    process.follow(exec_options_of(call));
+    process.follow(follow_options_of(call));
   };
   calls["output"] = [process](hf::call_options const& call) mutable { process.output(0, call); };
   calls["write_input"] = [process](hf::call_options const& call) mutable {
@@ -180,7 +186,7 @@ TEMPLATE_TEST_CASE("every call to a stopped agent ends at its deadline, or when 
   auto const health = hf::detail::probe_health(transport, to, 5s, {});
   hf::agent_client<TestType> client(transport, to, health);
   hf::agent_client<TestType> unasked(transport, to);
-  hf::exec_options options;
+  hf::spawn_options options;
   options.open_input = true;
   auto const started = hf::detail::spawn(client, hf::shell("cat; exit 6"), options);
   auto const shared = std::shared_ptr<hf::agent_client<TestType>>(std::shared_ptr<void>(), &client);

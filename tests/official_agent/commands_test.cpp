@@ -211,6 +211,7 @@ TEMPLATE_TEST_CASE("large output from an official agent arrives whole and in ord
   std::string streamed;
   std::string errors;
   hf::exec_options options;
+  options.capture = true;
   options.capture_limit = 1u << 30;
   options.on_stdout = [&](std::string_view part) { streamed += part; };
   options.on_stderr = [&](std::string_view part) { errors += part; };
@@ -244,6 +245,7 @@ TEMPLATE_TEST_CASE("a command on an official agent that is given up is killed", 
   hf::exec_options options;
   options.stop = stop.get_token();
   options.on_stdout = [&](std::string_view) { stop.request_stop(); };
+  options.capture = true;
   auto duration = sleeper();
   auto const r =
       sb.exec(hf::shell("echo begun; sleep " + duration + " & sleep " + duration), options);
@@ -259,6 +261,7 @@ TEMPLATE_TEST_CASE("a command on an official agent that is given up is killed", 
 
   options = {};
   options.capture_limit = 3;
+  options.overflow = hf::capture_overflow::fail;
   duration = sleeper();
   CHECK(kind_of([&] { sb.exec(hf::shell("echo begun; sleep " + duration), options); }) ==
         errc::output_limit);
@@ -269,7 +272,7 @@ TEMPLATE_TEST_CASE("background processes of an official agent are listed, waited
                    "", HF_SANDBOX_TEST_TRANSPORTS) {
   need_official_agent();
   auto sb = official_sandbox<TestType>::create({}, official_launcher());
-  hf::exec_options options;
+  hf::spawn_options options;
   options.tag = "mine";
   options.input = "from the caller";
   options.cwd = "/tmp";
@@ -306,7 +309,7 @@ TEMPLATE_TEST_CASE("background processes of an official agent are listed, waited
   CHECK_FALSE(first.kill());
   CHECK(sb.processes().empty());
 
-  hf::exec_options timed;
+  hf::spawn_options timed;
   timed.timeout = 100ms;
   auto third = sb.spawn({"sleep", "600"}, timed);
   CHECK_FALSE(third.wait().running);

@@ -153,14 +153,14 @@ class basic_sandbox {
   /// A broken connection is made anew and the output continued where it broke, without running
   /// anything twice. Errors: `invalid_argument` and `exec_failed` (nothing ran), `unsupported`,
   /// `run_interrupted` (`connection_lost`, `outcome_unknown`, `op_unknown`, `output_gone`,
-  /// `request_timed_out`), `output_limit`, `sandbox_expired`, and those of the transport.
+  /// `request_timed_out`), `output_limit` (only with `capture_overflow::fail`), `sandbox_expired`, and those of the transport.
   run_result exec(command const& what, exec_options const& options = {}) {
     return detail::exec(core_->agent, what, options, core_->machine_ended);
   }
 
-  /// Starts a command in the background. `timeout` in the options kills it, as with `exec`;
-  /// callbacks, `capture` and `linger` do not apply.
-  process_type spawn(command const& what, exec_options const& options = {}) {
+  /// Starts a command in the background and returns once it runs. Its output is kept by the agent;
+  /// `follow` and `output` of the process get it.
+  process_type spawn(command const& what, spawn_options const& options = {}) {
     auto started = detail::spawn(core_->agent, what, options);
     return process_type(agent(), core_->machine_ended, std::move(started.handle), started.pid);
   }
@@ -184,8 +184,9 @@ class basic_sandbox {
   }
 
   /// Follows an interrupted `exec` to its end, also from another program: output from behind
-  /// `handle.last_seq` on, then the result with that output.
-  run_result resume(run_handle const& handle, exec_options const& options = {}) {
+  /// `handle.last_seq` on, then the result with that output. Stopping the call leaves the command
+  /// running unless `when_stopped` says otherwise.
+  run_result resume(run_handle const& handle, follow_options const& options = {}) {
     return detail::attach(core_->agent, handle, options, core_->machine_ended);
   }
 

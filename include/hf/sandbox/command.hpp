@@ -75,10 +75,10 @@ using run_input = http::body;
 
 /// What happens when more output is captured than `capture_limit` allows.
 enum class capture_overflow {
-  /// The command's tree is killed and `errc::output_limit` is thrown.
-  fail,
   /// The rest is not captured (callbacks still get it); `run_result::truncated` says so.
   truncate,
+  /// The command's tree is killed and `errc::output_limit` is thrown.
+  fail,
 };
 
 /// What a stop request does to a running command.
@@ -91,7 +91,7 @@ enum class on_stop {
   abandon,
 };
 
-/// How to run a command. Every field has a default.
+/// How `exec` runs a command. Every field has a default.
 struct exec_options {
   /// Working directory; empty: the sandbox's own (its home, or the image's).
   std::string cwd = {};
@@ -99,9 +99,6 @@ struct exec_options {
   std::map<std::string, std::string> env = {};
   /// Standard input; nothing: /dev/null. Above 1 MiB it is streamed while the command runs.
   run_input input = {};
-  /// Leaves standard input open for `basic_process::write_input` (background processes only, and
-  /// instead of `input`). Needs our agent.
-  bool open_input = false;
   /// Kills the command and all its descendants after this time (`run_result::timed_out`).
   std::optional<std::chrono::milliseconds> timeout = {};
   /// Gets standard output as it arrives, on the calling thread; a slow callback slows the command.
@@ -109,18 +106,17 @@ struct exec_options {
   std::function<void(std::string_view)> on_stdout = {};
   /// The same for standard error.
   std::function<void(std::string_view)> on_stderr = {};
-  /// Keeps output in `run_result::out` and `run_result::err`.
-  bool capture = true;
+  /// Keeps output in `run_result::out` and `run_result::err`. Nothing: keeps a stream that has no
+  /// callback; true: both; false: neither.
+  std::optional<bool> capture = {};
   /// Bytes of output captured at most, both streams together.
   std::uint64_t capture_limit = 64u << 20;
   /// What happens beyond that.
-  capture_overflow overflow = capture_overflow::fail;
+  capture_overflow overflow = capture_overflow::truncate;
   /// Sends standard error into standard output, in the true order. Needs our agent.
   bool merge_stderr = false;
   /// User name, uid or "uid:gid" to run as; empty: the agent's. Needs our agent.
   std::string user = {};
-  /// A name for `processes()` (background processes only).
-  std::string tag = {};
   /// Features that the agent must have, by their names in `info()`; else `errc::unsupported`.
   std::vector<std::string> require = {};
   /// Cancels from another thread; see `when_stopped`.
@@ -141,6 +137,67 @@ struct exec_options {
   /// Operation id, 32 hexadecimal digits; empty: a random one. The same id with the same command
   /// never runs twice.
   std::string operation_id = {};
+};
+
+/// How `spawn` starts a background process. Its output is had by `basic_process::follow` and
+/// `output`.
+struct spawn_options {
+  /// Working directory; empty: the sandbox's own (its home, or the image's).
+  std::string cwd = {};
+  /// Environment variables over those of the machine.
+  std::map<std::string, std::string> env = {};
+  /// Standard input, up to 1 MiB; nothing: /dev/null.
+  run_input input = {};
+  /// Leaves standard input open for `basic_process::write_input`, in place of `input`. Needs our
+  /// agent.
+  bool open_input = false;
+  /// Kills the process and all its descendants after this time (`process_status::timed_out`).
+  std::optional<std::chrono::milliseconds> timeout = {};
+  /// A name for `processes()`.
+  std::string tag = {};
+  /// Sends standard error into standard output, in the true order. Needs our agent.
+  bool merge_stderr = false;
+  /// User name, uid or "uid:gid" to run as; empty: the agent's. Needs our agent.
+  std::string user = {};
+  /// Features that the agent must have, by their names in `info()`; else `errc::unsupported`.
+  std::vector<std::string> require = {};
+  /// Cancels the call (`errc::cancelled`), not the process.
+  stop_token stop = {};
+  /// Point in time by which the call, retries included, has to be over.
+  std::optional<std::chrono::steady_clock::time_point> deadline = {};
+  /// Longest silence of the request; 0: the transport's default (60 s).
+  std::chrono::milliseconds stall_timeout{0};
+  /// How long a request that did not get through is tried again before `errc::connection_lost`.
+  std::chrono::milliseconds reconnect_budget{60'000};
+  /// Operation id, 32 hexadecimal digits; empty: a random one. The same id with the same command
+  /// never runs twice.
+  std::string operation_id = {};
+};
+
+/// How `basic_process::follow` and `basic_sandbox::resume` follow a run. Neither kills it unless
+/// `when_stopped` asks for that.
+struct follow_options {
+  /// Gets standard output as it arrives, on the calling thread. What it throws ends the call and
+  /// leaves it unchanged; the run goes on unless `when_stopped` is `on_stop::kill`.
+  std::function<void(std::string_view)> on_stdout = {};
+  /// The same for standard error.
+  std::function<void(std::string_view)> on_stderr = {};
+  /// Keeps output in `run_result::out` and `run_result::err`. Nothing: keeps a stream that has no
+  /// callback; true: both; false: neither.
+  std::optional<bool> capture = {};
+  /// Bytes of output captured at most, both streams together; beyond, `run_result::truncated`.
+  std::uint64_t capture_limit = 64u << 20;
+  /// Cancels from another thread; see `when_stopped`.
+  stop_token stop = {};
+  /// What a stop request, or an exception of a callback, does to the run.
+  on_stop when_stopped = on_stop::abandon;
+  /// Point in time after which the call gives up waiting (`errc::request_timed_out`, as
+  /// `run_interrupted`); the run goes on.
+  std::optional<std::chrono::steady_clock::time_point> deadline = {};
+  /// Longest silence on the event stream, as in `exec_options`.
+  std::chrono::milliseconds stall_timeout{70'000};
+  /// How long a broken connection is tried again, as in `exec_options`.
+  std::chrono::milliseconds reconnect_budget{60'000};
 };
 
 class command_error;
@@ -170,6 +227,9 @@ struct run_result {
   std::int64_t unattributed = 0;
   /// Bytes of output that the agent had to drop.
   std::uint64_t dropped_bytes = 0;
+  /// Number of the last record of output that was taken: what `basic_process::output` and `follow`
+  /// go on behind. 0 for agents without operation ids.
+  std::uint64_t last_seq = 0;
   /// The command's running time, measured by the agent.
   std::chrono::milliseconds duration{0};
   /// The command, for error messages.

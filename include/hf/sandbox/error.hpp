@@ -75,7 +75,7 @@ enum class errc {
   op_unknown,
   /// Output that was asked for is no longer kept by the agent.
   output_gone,
-  /// More output was captured than `exec_options::capture_limit` allows.
+  /// More output than `exec_options::capture_limit` allows, with `capture_overflow::fail`.
   output_limit,
 
   /// The path is a directory, but a file is needed.

@@ -150,7 +150,9 @@ class basic_files {
     return write_from(path, from, options);
   }
 
-  /// Copies a file of this machine to the machine, holding no more than a buffer of it.
+  /// Copies a file of this machine to the machine, holding no more than a buffer of it. Files of the
+  /// kernel (`/proc`, `/sys`) are read to their end. `errc::conflict` when the file became longer or
+  /// shorter meanwhile.
   ///
   /// As one stream this is `write`. In several streams (the default for agents behind a proxy) the
   /// parts are written in place, the end last, and with it the final size: a call that throws then
@@ -158,6 +160,8 @@ class basic_files {
   write_result upload(std::filesystem::path const& local, std::string const& remote,
                       write_options const& options = {}) {
     auto file = detail::local_file::open(local);
+    if (file.size() <= detail::doubted_size)
+      return write(remote, detail::read_to_end(file), options);
     detail::file_source from(file);
     return write_from(remote, from, options);
   }

@@ -143,27 +143,29 @@ class basic_process {
   /// Follows the output from the record behind `after` until the process has ended, calling
   /// `on_stdout` and `on_stderr`. Reconnects by itself as `exec` does. Needs our agent. What is no
   /// longer kept is `errc::output_gone`, as `run_interrupted`: its `handle().last_seq` is the
-  /// `after` that goes on where output is kept. A stop request ends the following, not the process.
-  run_result follow(exec_options const& options = {}, std::uint64_t after = 0) {
+  /// `after` that goes on where output is kept. The process is left alone: a full capture truncates,
+  /// and a stop request or a callback's exception ends the following only, unless
+  /// `when_stopped` asks for more.
+  run_result follow(follow_options const& options = {}, std::uint64_t after = 0) {
     call_options call;
     call.stop = options.stop;
     call.deadline = options.deadline;
     agent_->require("events", call);
     auto handle = handle_;
     handle.last_seq = after;
-    exec_options following = options;
-    following.when_stopped = on_stop::abandon;
-    return detail::attach(*agent_, std::move(handle), following, machine_ended_);
+    return detail::attach(*agent_, std::move(handle), options, machine_ended_);
   }
 
-  /// Everything written so far that the agent still keeps, without waiting. Needs our agent.
+  /// Everything written so far behind the record `after` that the agent still keeps, without
+  /// waiting. To poll, pass the last result's `last_seq`. `errc::output_gone` as with `follow`.
+  /// Needs our agent.
   run_result output(std::uint64_t after = 0, call_options const& options = {}) {
     agent_->require("events", options);
-    exec_options following;
+    detail::run_terms following;
     following.capture_limit = ~std::uint64_t{0};
     auto handle = handle_;
     handle.last_seq = after;
-    detail::run_state<> state(following, std::move(handle), id());
+    detail::run_state<> state(std::move(following), std::move(handle), id());
     auto const take = [&] {
       auto const rq =
           request("GET", "/events?after=" + std::to_string(state.handle().last_seq), options);
@@ -173,6 +175,12 @@ class basic_process {
         return http::flow::more;
       });
       agent_->send(rq, sink);
+      if (sink.answer().status == 410 &&
+          sink.answer().fields.contains(wire::instance_header)) {
+        detail::pass_over_gap(state.handle(), sink.answer().body);
+        auto const gone = agent_->answer_error("read output of " + id(), sink.answer());
+        throw state.interrupted(gone.kind(), gone.what(), gone.details());
+      }
       if (sink.answer().status >= 300)
         throw agent_->answer_error("read output of " + id(), sink.answer());
     };
@@ -180,7 +188,7 @@ class basic_process {
     return std::move(state.result());
   }
 
-  /// Writes to the standard input of a process spawned with `exec_options::open_input`, at
+  /// Writes to the standard input of a process spawned with `spawn_options::open_input`, at
   /// `offset` bytes from its beginning; the same bytes at the same offset may be sent again.
   /// Returns the offset that the next bytes have. `eof` closes the input behind them.
   std::uint64_t write_input(std::string_view bytes, std::uint64_t offset, bool eof = false,

@@ -82,6 +82,8 @@ struct fixture {
       transport, hf::endpoint{.url = "http://localhost", .headers = {{"X-Sandbox-Token", "t"}}}};
   std::function<bool()> machine_ended;
   hf::exec_options options;
+  hf::spawn_options spawning;
+  hf::follow_options following;
 
   hf::run_result exec() { return hf::detail::exec(agent, {"true"}, options, machine_ended); }
   void learn_instance(std::string const& id) {
@@ -125,6 +127,7 @@ TEST_CASE_METHOD(fixture, "exec goes on behind the last record after a broken co
                 answer(200, exited(4), "A")};
   std::string streamed;
   options.on_stdout = [&](std::string_view text) { streamed += text; };
+  options.capture = true;
   auto const result = exec();
   CHECK(result.out == "one two three");
   CHECK(streamed == "one two three");
@@ -201,7 +204,7 @@ TEST_CASE_METHOD(fixture, "output that is no longer kept is said to be gone") {
     // Going on with the handle takes what is still kept.
     CHECK(e.handle().last_seq == 8);
     plan.steps = {answer(200, out(9, "y") + exited(10), "A")};
-    CHECK(hf::detail::attach(agent, e.handle(), options, machine_ended).out == "y");
+    CHECK(hf::detail::attach(agent, e.handle(), following, machine_ended).out == "y");
   }
 }
 
@@ -221,7 +224,7 @@ TEST_CASE_METHOD(fixture, "the reconnect budget ends with the handle to go on wi
 
   plan.steps = {answer(200, out(2, "y") + exited(3), "A")};
   hf::run_handle handle{.process_id = "p-1", .agent_instance = "A", .last_seq = 1};
-  CHECK(hf::detail::attach(agent, handle, options, machine_ended).out == "y");
+  CHECK(hf::detail::attach(agent, handle, following, machine_ended).out == "y");
 }
 
 TEST_CASE_METHOD(fixture, "a machine that has ended is not tried again") {
@@ -238,7 +241,7 @@ TEST_CASE_METHOD(fixture, "a machine that has ended is not tried again") {
 TEST_CASE_METHOD(fixture, "after the machine was ended nothing is sent") {
   agent.machine_was_ended();
   CHECK(kind_of([&] { exec(); }) == errc::sandbox_expired);
-  CHECK(kind_of([&] { hf::detail::spawn(agent, {"true"}, options); }) == errc::sandbox_expired);
+  CHECK(kind_of([&] { hf::detail::spawn(agent, {"true"}, spawning); }) == errc::sandbox_expired);
   CHECK(kind_of([&] { hf::detail::list_processes(agent, {}); }) == errc::sandbox_expired);
   CHECK(plan.asked.empty());
 }
@@ -251,7 +254,7 @@ TEST_CASE_METHOD(fixture, "whatever a gateway says, a machine that has ended is 
     plan.steps = {answer(status, "<html>gone</html>", "")};
     CHECK(kind_of([&] { exec(); }) == errc::sandbox_expired);
     plan.steps = {answer(status, "<html>gone</html>", "")};
-    CHECK(kind_of([&] { hf::detail::spawn(agent, {"true"}, options); }) == errc::sandbox_expired);
+    CHECK(kind_of([&] { hf::detail::spawn(agent, {"true"}, spawning); }) == errc::sandbox_expired);
     plan.steps = {answer(status, "<html>gone</html>", "")};
     CHECK(kind_of([&] { hf::detail::list_processes(agent, {}); }) == errc::sandbox_expired);
   }
@@ -305,8 +308,16 @@ TEST_CASE_METHOD(fixture, "a callback's exception kills the command and passes u
   CHECK(plan.asked[1].url.ends_with("/v1/processes/p-1/signal"));
 }
 
-TEST_CASE_METHOD(fixture, "a full capture kills or truncates, as the caller chose") {
+TEST_CASE_METHOD(fixture, "a full capture truncates, and kills only on request") {
   options.capture_limit = 3;
+  plan.steps = {answer(200, start + out(1, "abcd") + out(2, "e") + exited(3), "A")};
+  auto const result = exec();
+  CHECK(result.out == "abc");
+  CHECK(result.truncated);
+  CHECK(result.ok());
+  CHECK(plan.asked.size() == 1);
+
+  options.overflow = hf::capture_overflow::fail;
   plan.steps = {answer(200, start + out(1, "abcd"), "A"), answer(200, "{}", "A")};
   try {
     exec();
@@ -317,14 +328,75 @@ TEST_CASE_METHOD(fixture, "a full capture kills or truncates, as the caller chos
     CHECK(std::string(e.what()).find("'" + e.result().command_line + "'") != std::string::npos);
     CHECK_FALSE(e.result().command_line.empty());
   }
+  CHECK(plan.asked.back().url.ends_with("/v1/processes/p-1/signal"));
+}
 
-  options.overflow = hf::capture_overflow::truncate;
-  plan.steps = {answer(200, start + out(1, "abcd") + out(2, "e") + exited(3), "A")};
-  auto const result = exec();
+TEST_CASE_METHOD(fixture, "a stream with a callback is captured only on request") {
+  auto const err_line = [](int seq) {
+    return "{\"data\":\"e\",\"event\":\"stderr\",\"seq\":" + std::to_string(seq) + "}\n";
+  };
+  auto const run = [&] {
+    plan.steps = {answer(200, start + out(1, "abcd") + err_line(2) + exited(3), "A")};
+    return exec();
+  };
+  std::string streamed;
+  options.on_stdout = [&](std::string_view text) { streamed += text; };
+  options.capture_limit = 1;
+  auto result = run();
+  CHECK(streamed == "abcd");
+  CHECK(result.out.empty());
+  CHECK(result.err == "e");
+  CHECK_FALSE(result.truncated);
+  CHECK(result.last_seq == 3);
+
+  options.capture = true;
+  result = run();
+  CHECK(result.out == "a");
+  CHECK(result.truncated);
+  CHECK(streamed == "abcdabcd");
+
+  options.capture = false;
+  CHECK(run().err.empty());
+}
+
+TEST_CASE_METHOD(fixture, "following a run never kills it unless asked to") {
+  hf::run_handle const handle{.process_id = "p-1", .agent_instance = "A"};
+  auto const follow = [&] { return hf::detail::attach(agent, handle, following, machine_ended); };
+  auto const text = [] { return answer(200, out(1, "abcd") + exited(2), "A"); };
+  following.capture_limit = 3;
+  plan.steps = {text()};
+  auto const result = follow();
   CHECK(result.out == "abc");
   CHECK(result.truncated);
-  CHECK(result.ok());
+  CHECK(plan.asked.size() == 1);
+
+  following.on_stdout = [](std::string_view) { throw std::runtime_error("enough"); };
+  plan.steps = {text()};
+  CHECK_THROWS_AS(follow(), std::runtime_error);
+  CHECK(plan.asked.size() == 2);
+
+  following.when_stopped = hf::on_stop::kill;
+  plan.steps = {text(), answer(200, "{}", "A")};
+  CHECK_THROWS_AS(follow(), std::runtime_error);
+  REQUIRE(plan.asked.size() == 4);
+  CHECK(plan.asked.back().url.ends_with("/v1/processes/p-1/signal"));
 }
+
+// No option is taken that the call would ignore.
+template <class Options>
+constexpr bool takes_callbacks = requires(Options o) { o.on_stdout; };
+template <class Options>
+constexpr bool takes_open_input = requires(Options o) { o.open_input; };
+template <class Options>
+constexpr bool takes_tag = requires(Options o) { o.tag; };
+template <class Options>
+constexpr bool takes_linger = requires(Options o) { o.linger; };
+template <class Options>
+constexpr bool takes_command = requires(Options o) { o.cwd; };
+static_assert(takes_callbacks<hf::exec_options> && takes_callbacks<hf::follow_options>);
+static_assert(!takes_callbacks<hf::spawn_options> && !takes_linger<hf::spawn_options>);
+static_assert(!takes_open_input<hf::exec_options> && !takes_tag<hf::exec_options>);
+static_assert(!takes_command<hf::follow_options> && !takes_linger<hf::follow_options>);
 
 TEST_CASE_METHOD(fixture, "a refusal of the agent is a typed error at once") {
   plan.steps = {answer(400,
@@ -436,6 +508,7 @@ TEST_CASE_METHOD(fixture, "without operation ids a command is killed by its proc
   hf::stop_source stop;
   options.stop = stop.get_token();
   options.on_stdout = [&](std::string_view) { stop.request_stop(); };
+  options.capture = true;
   std::string const begun =
       "{\"event\":\"start\",\"pid\":5}\n{\"data\":\"x\",\"event\":\"stdout\"}\n";
   auto const cancelled = [&](std::string body) {
@@ -543,7 +616,7 @@ TEST_CASE_METHOD(fixture, "an agent without descriptors or processes is not aske
   CHECK(kind_of([&] { exec(); }) == errc::resource_exhausted);
   CHECK(plan.asked.size() < 10);
   refuse(20);
-  CHECK(kind_of([&] { hf::detail::spawn(agent, {"true"}, options); }) == errc::resource_exhausted);
+  CHECK(kind_of([&] { hf::detail::spawn(agent, {"true"}, spawning); }) == errc::resource_exhausted);
   CHECK(plan.asked.size() < 10);
   // One that has some again a moment later is not given up.
   refuse(2);
@@ -573,7 +646,7 @@ TEST_CASE_METHOD(fixture, "what no time can cure is said at once") {
 
 TEST_CASE_METHOD(fixture, "a run is resumed by its operation id, over broken connections too") {
   hf::run_handle const handle{.operation_id = std::string(32, 'a')};
-  auto const resume = [&] { return hf::detail::attach(agent, handle, options, machine_ended); };
+  auto const resume = [&] { return hf::detail::attach(agent, handle, following, machine_ended); };
   plan.steps = {fail(false), fail(true),
                 answer(200, "{\"id\":\"p-4\",\"pid\":5,\"state\":\"running\"}", "A"), fail(true),
                 answer(200, out(1, "x") + exited(2), "A")};
@@ -583,10 +656,10 @@ TEST_CASE_METHOD(fixture, "a run is resumed by its operation id, over broken con
   CHECK(plan.asked[4].url.ends_with("/v1/processes/p-4/events?after=0&follow=1"));
   plan.steps = {answer(404, "{\"code\":\"op_unknown\",\"error\":\"no such operation\"}", "A")};
   CHECK(kind_of(resume) == errc::op_unknown);
-  options.reconnect_budget = std::chrono::milliseconds(0);
+  following.reconnect_budget = std::chrono::milliseconds(0);
   plan.steps.assign(6, fail(false));
   CHECK(kind_of(resume) == errc::connection_lost);
-  CHECK(kind_of([&] { hf::detail::attach(agent, {}, options, machine_ended); }) ==
+  CHECK(kind_of([&] { hf::detail::attach(agent, {}, following, machine_ended); }) ==
         errc::invalid_argument);
 }
 
@@ -594,6 +667,7 @@ TEST_CASE_METHOD(fixture, "a stop request kills, at the agent that runs the comm
   hf::stop_source stop;
   options.stop = stop.get_token();
   options.on_stdout = [&](std::string_view) { stop.request_stop(); };
+  options.capture = true;
   auto const stopped = [&](std::string begin, std::string const& instance) -> script::step {
     return {[=, &stop](hf::http::request const& rq, hf::http::response_sink& sink) {
       answer(200, begin, instance).play(rq, sink);
@@ -633,7 +707,7 @@ TEST_CASE_METHOD(fixture, "a command that cannot be killed is not said to have b
 }
 
 TEST_CASE_METHOD(fixture, "spawn is sent again to the same agent only, when it may have arrived") {
-  auto const spawn = [&] { return hf::detail::spawn(agent, {"true"}, options); };
+  auto const spawn = [&] { return hf::detail::spawn(agent, {"true"}, spawning); };
   std::string const spawned = "{\"id\":\"p-2\",\"pid\":7,\"tag\":null}";
   learn_instance("A");
   plan.steps = {fail(false), fail(true), fail(true), answer(200, spawned, "A")};
@@ -644,7 +718,7 @@ TEST_CASE_METHOD(fixture, "spawn is sent again to the same agent only, when it m
   CHECK(plan.asked[3].fields.get(hf::wire::instance_header) == "A");
   CHECK(plan.asked[0].body.text() == plan.asked[3].body.text());
 
-  options.reconnect_budget = std::chrono::milliseconds(100);
+  spawning.reconnect_budget = std::chrono::milliseconds(100);
   plan.steps = {fail(true)};
   for (int i = 0; i < 100; ++i)
     plan.steps.push_back(fail(false));
@@ -654,7 +728,7 @@ TEST_CASE_METHOD(fixture, "spawn is sent again to the same agent only, when it m
 }
 
 TEST_CASE_METHOD(fixture, "spawn never starts two processes on an agent without operation ids") {
-  auto const spawn = [&] { return hf::detail::spawn(agent, {"true"}, options); };
+  auto const spawn = [&] { return hf::detail::spawn(agent, {"true"}, spawning); };
   plan.steps = {fail(false), fail(true)};
   auto const e = interruption_of([&] { spawn(); });
   CHECK(e.kind() == errc::outcome_unknown);

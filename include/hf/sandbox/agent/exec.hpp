@@ -31,7 +31,7 @@ inline constexpr char feature_stdin_stream[] = "stdin_stream";
 inline constexpr char feature_merge_stderr[] = "merge_stderr";
 inline constexpr char feature_user[] = "user";
 
-/// Refuses what no agent could run, before anything is sent.
+/// Refuses what no agent could run (options of `exec` or `spawn`), before anything is sent.
 template <class Options = exec_options>
 void validate_command(command const& what, Options const& options) {
   auto const refuse = [](std::string why) {
@@ -57,7 +57,8 @@ void validate_command(command const& what, Options const& options) {
   }
   no_nul(options.cwd, "cwd");
   no_nul(options.user, "user");
-  no_nul(options.tag, "tag");
+  if constexpr (requires { options.tag; })
+    no_nul(options.tag, "tag");
   for (auto const& [name, value] : options.env) {
     if (name.empty() || name.find('=') != std::string::npos)
       refuse("'" + name + "' is no name of an environment variable");
@@ -66,10 +67,12 @@ void validate_command(command const& what, Options const& options) {
   }
   if (options.timeout && options.timeout->count() <= 0)
     refuse("timeout must be positive");
-  if (options.open_input && options.input.present())
-    refuse("input and open_input exclude each other");
-  if (options.linger.count() < 0)
-    refuse("linger must not be negative");
+  if constexpr (requires { options.open_input; })
+    if (options.open_input && options.input.present())
+      refuse("input and open_input exclude each other");
+  if constexpr (requires { options.linger; })
+    if (options.linger.count() < 0)
+      refuse("linger must not be negative");
   auto const& op = options.operation_id;
   if (!op.empty() && !wire::is_operation_id(op))
     refuse("operation_id must be 32 hexadecimal digits");
@@ -89,14 +92,16 @@ template <class Options = exec_options>
     rq.cwd = options.cwd;
   if (options.timeout)
     rq.timeout = static_cast<double>(options.timeout->count()) / 1000.0;
-  if (!options.tag.empty())
-    rq.tag = options.tag;
+  if constexpr (requires { options.tag; })
+    if (!options.tag.empty())
+      rq.tag = options.tag;
   if (!options.user.empty())
     rq.user = options.user;
   rq.merge_stderr = options.merge_stderr;
   rq.v = 2;
   rq.op = std::move(operation_id);
-  rq.linger = static_cast<double>(options.linger.count());
+  if constexpr (requires { options.linger; })
+    rq.linger = static_cast<double>(options.linger.count());
   return rq;
 }
 
@@ -119,9 +124,8 @@ template <class = void>
 }
 
 /// Asks for the features that the options need and decides how the input travels.
-template <transport Transport>
-void prepare_run(agent_client<Transport>& agent, exec_options const& options,
-                 wire::exec_request& rq) {
+template <transport Transport, class Options>
+void prepare_run(agent_client<Transport>& agent, Options const& options, wire::exec_request& rq) {
   call_options call;
   call.stop = options.stop;
   call.deadline = options.deadline;
@@ -131,11 +135,12 @@ void prepare_run(agent_client<Transport>& agent, exec_options const& options,
     agent.require(feature_merge_stderr, call);
   if (!options.user.empty())
     agent.require(feature_user, call);
-  if (options.open_input) {
-    agent.require(feature_stdin_stream, call);
-    rq.input_stream = true;
-    return;
-  }
+  if constexpr (requires { options.open_input; })
+    if (options.open_input) {
+      agent.require(feature_stdin_stream, call);
+      rq.input_stream = true;
+      return;
+    }
   if (!options.input.present())
     return;
   auto const size = options.input.size();
@@ -168,11 +173,11 @@ template <class Json = wire::json>
 /// was, or that a script was given as the name of a program.
 template <class = void>
 [[nodiscard]] error explain_start_failure(error const& e, command const& what,
-                                          exec_options const& options) {
+                                          std::string const& cwd) {
   std::string message = e.what();
   auto const* const argv = what.argv();
   if (e.details().stage == "chdir")
-    message += " (the working directory '" + options.cwd + "')";
+    message += " (the working directory '" + cwd + "')";
   else if (argv != nullptr && argv->size() == 1 && argv->front().find(' ') != std::string::npos)
     message += " (this is one program's name; a script for the shell is hf::shell(\"...\"))";
   return error(e.kind(), std::move(message), e.details());
@@ -210,14 +215,16 @@ run_result conclude(run_driver<Transport>& driver, run_state<>& state, input_pum
   } catch (...) {
     // Not ours: an input reader or a transport of the user's threw.
     state.mute();
-    driver.kill();
+    if (options.kill_when_thrown)
+      driver.kill();
     throw;
   }
   if (pump != nullptr)
     pump->finish();
   if (state.thrown()) {
     state.mute();
-    driver.kill();
+    if (options.kill_when_thrown)
+      driver.kill();
     std::rethrow_exception(state.thrown());
   }
   if (state.overflowed()) {
@@ -240,8 +247,6 @@ template <transport Transport, class Json = wire::json>
 run_result exec(agent_client<Transport>& agent, command const& what, exec_options const& options,
                 std::function<bool()> const& machine_ended) {
   validate_command(what, options);
-  if (options.open_input)
-    throw error(errc::invalid_argument, "exec: open_input is for background processes");
   if (options.stop.stop_requested())
     throw error(errc::cancelled, "exec: cancelled before it began");
   run_handle handle;
@@ -250,7 +255,7 @@ run_result exec(agent_client<Transport>& agent, command const& what, exec_option
   prepare_run(agent, options, rq);
   auto body = exec_body<Json>("exec", rq);
 
-  run_state<> state(options, std::move(handle), what.display());
+  run_state<> state(terms_of(options), std::move(handle), what.display());
   linked_stop fail_run(options.stop);
   std::optional<input_pump<Transport>> pump;
   if (rq.input_stream)
@@ -263,18 +268,18 @@ run_result exec(agent_client<Transport>& agent, command const& what, exec_option
   } catch (error const& e) {
     if (e.kind() != errc::exec_failed)
       throw;
-    throw explain_start_failure(e, what, options);
+    throw explain_start_failure(e, what, options.cwd);
   }
 }
 
 /// Follows a run that was started elsewhere, to its end.
 template <transport Transport>
-run_result attach(agent_client<Transport>& agent, run_handle handle, exec_options const& options,
+run_result attach(agent_client<Transport>& agent, run_handle handle, follow_options const& options,
                   std::function<bool()> const& machine_ended) {
   if (handle.process_id.empty() && !wire::is_operation_id(handle.operation_id))
     throw error(errc::invalid_argument, "resume: the handle names no run");
   auto label = handle.process_id.empty() ? handle.operation_id : handle.process_id;
-  run_state<> state(options, std::move(handle), std::move(label));
+  run_state<> state(terms_of(options), std::move(handle), std::move(label));
   run_driver<Transport> driver(agent, state, machine_ended);
   return conclude(driver, state, static_cast<input_pump<Transport>*>(nullptr),
                   [&] { driver.attach(options.stop); });

@@ -98,7 +98,8 @@ class basic_memory_source final : public byte_source {
 };
 using memory_source = basic_memory_source<>;
 
-/// From a file of this machine, as long as it was when the transfer began.
+/// From a file of this machine, as long as it was when the transfer began. Its last bytes are only
+/// handed out when nothing has come behind them, so that a file that grows is never half written.
 template <class = void>
 class basic_file_source final : public byte_source {
  public:
@@ -107,6 +108,9 @@ class basic_file_source final : public byte_source {
   void read_at(std::uint64_t offset, std::span<std::byte> buffer) override {
     if (file_.read_at(offset, buffer) != buffer.size())
       throw error(errc::conflict, "the local file became shorter while it was uploaded");
+    std::byte beyond[1];
+    if (offset + buffer.size() == size_ && file_.read_at(size_, beyond) != 0)
+      throw error(errc::conflict, "the local file became longer while it was uploaded");
   }
 
  private:
@@ -114,6 +118,29 @@ class basic_file_source final : public byte_source {
   std::uint64_t size_;
 };
 using file_source = basic_file_source<>;
+
+/// Largest announced size that is not believed: files of the kernel announce 0 (/proc) or a page
+/// (/sys), whatever they hold.
+inline constexpr std::uint64_t doubted_size = 64 * 1024;
+
+/// Reads a file to its end, whatever size it announces; `errc::too_large` above 512 MiB.
+inline std::string read_to_end(local_file& file) {
+  constexpr std::size_t block = 64 * 1024;
+  constexpr std::size_t limit = std::size_t{512} << 20;
+  std::string bytes;
+  for (;;) {
+    auto const at = bytes.size();
+    bytes.resize(at + block);
+    // A file of the kernel may give less than was asked for before its end.
+    auto const got = file.read_at(at, std::as_writable_bytes(std::span(bytes.data() + at, block)));
+    bytes.resize(at + got);
+    if (got == 0)
+      return bytes;
+    if (bytes.size() > limit)
+      throw error(errc::too_large, "the local file goes on beyond 512 MiB, and announces less than "
+                                   "64 KiB");
+  }
+}
 
 /// A part of a source as a request's body; tells how many bytes have been read at most.
 template <class = void>

@@ -26,6 +26,20 @@
 
 namespace hf::detail {
 
+/// Moves a handle behind output that is no longer kept (the body of a 410), so that the error which
+/// carries it goes on where output is kept.
+inline void pass_over_gap(run_handle& handle, std::string const& body) {
+  auto const j = parse_json<wire::json>(body, 1000);
+  if (!j.is_object())
+    return;
+  if (auto const it = j.find("id"); it != j.end() && it->is_string() && handle.process_id.empty())
+    if (auto const& id = it->get_ref<std::string const&>(); wire::is_process_id(id))
+      handle.process_id = id;
+  if (auto const it = j.find("first_seq"); it != j.end() && it->is_number_unsigned())
+    if (auto const first = it->get<std::uint64_t>(); first > handle.last_seq)
+      handle.last_seq = first - 1;
+}
+
 /// Follows one run to its end over as many connections as that takes.
 ///
 /// Promises: events reach the state once and in order; a request to start the run is repeated only
@@ -171,7 +185,7 @@ class run_driver {
     if (answer.status < 300)
       return;
     if (answer.status == 410 && answer.fields.contains(wire::instance_header))
-      pass_over_gap(answer.body);
+      pass_over_gap(state_.handle(), answer.body);
     throw agent_.answer_error("exec", answer);
   }
 
@@ -205,21 +219,6 @@ class run_driver {
       throw state_.interrupted(e.kind(), e.what(), e.details());
     }
     return go_on ? http::flow::more : http::flow::stop;
-  }
-
-  /// So that the handle in the error goes on where output is kept.
-  template <class Json = wire::json>
-  void pass_over_gap(std::string const& body) {
-    auto const j = parse_json<Json>(body, 1000);
-    if (!j.is_object())
-      return;
-    auto& handle = state_.handle();
-    if (auto const it = j.find("id"); it != j.end() && it->is_string() && !state_.resumable())
-      if (auto const& id = it->template get_ref<std::string const&>(); wire::is_process_id(id))
-        handle.process_id = id;
-    if (auto const it = j.find("first_seq"); it != j.end() && it->is_number_unsigned())
-      if (auto const first = it->template get<std::uint64_t>(); first > handle.last_seq)
-        handle.last_seq = first - 1;
   }
 
   [[nodiscard]] http::request start_request(call_options const& options) const {

@@ -16,14 +16,44 @@
 
 namespace hf::detail {
 
+/// What following a run needs of the caller's options.
+struct run_terms : follow_options {
+  /// What a full capture means.
+  capture_overflow overflow = capture_overflow::truncate;
+  /// An exception on the caller's side kills the run.
+  bool kill_when_thrown = false;
+};
+
+inline run_terms terms_of(follow_options const& options) {
+  run_terms terms{options};
+  terms.kill_when_thrown = options.when_stopped == on_stop::kill;
+  return terms;
+}
+inline run_terms terms_of(exec_options const& options) {
+  run_terms terms;
+  terms.on_stdout = options.on_stdout;
+  terms.on_stderr = options.on_stderr;
+  terms.capture = options.capture;
+  terms.capture_limit = options.capture_limit;
+  terms.stop = options.stop;
+  terms.when_stopped = options.when_stopped;
+  terms.deadline = options.deadline;
+  terms.stall_timeout = options.stall_timeout;
+  terms.reconnect_budget = options.reconnect_budget;
+  terms.overflow = options.overflow;
+  terms.kill_when_thrown = true;
+  return terms;
+}
+
 /// What is known of one run on the caller's side: takes events, drops what was seen before, feeds
 /// the callbacks and the capture. A record that is missing is `errc::protocol_error`. No I/O; used
 /// by one thread.
 template <class = void>
 class run_state {
  public:
-  explicit run_state(exec_options const& options, run_handle handle, std::string command_line)
-      : options_(options), handle_(std::move(handle)) {
+  explicit run_state(run_terms options, run_handle handle, std::string command_line)
+      : options_(std::move(options)), handle_(std::move(handle)) {
+    result_.last_seq = handle_.last_seq;
     result_.command_line = std::move(command_line);
   }
 
@@ -67,7 +97,7 @@ class run_state {
 
   [[nodiscard]] run_handle& handle() noexcept { return handle_; }
   [[nodiscard]] run_result& result() noexcept { return result_; }
-  [[nodiscard]] exec_options const& options() const noexcept { return options_; }
+  [[nodiscard]] run_terms const& options() const noexcept { return options_; }
 
   /// From here on callbacks are not called (the run is being killed because one threw).
   void mute() noexcept { muted_ = true; }
@@ -95,8 +125,8 @@ class run_state {
       result_.lossy = true;
     }
     bool const is_out = output.stream == wire::output_stream::out;
+    auto const& callback = is_out ? options_.on_stdout : options_.on_stderr;
     if (!muted_) {
-      auto const& callback = is_out ? options_.on_stdout : options_.on_stderr;
       if (callback) {
         try {
           callback(output.data);
@@ -106,7 +136,7 @@ class run_state {
         }
       }
     }
-    return !options_.capture || capture(is_out ? result_.out : result_.err, output.data);
+    return !options_.capture.value_or(!callback) || capture(is_out ? result_.out : result_.err, output.data);
   }
 
   void move_on_to(std::uint64_t seq) {
@@ -114,7 +144,7 @@ class run_state {
       throw error(errc::protocol_error,
                   "records are missing behind number " + std::to_string(handle_.last_seq),
                   {.where = hop::agent, .may_have_reached_peer = true});
-    handle_.last_seq = seq;
+    handle_.last_seq = result_.last_seq = seq;
   }
 
   bool capture(std::string& into, std::string const& data) {
@@ -146,7 +176,7 @@ class run_state {
     result_.duration = std::chrono::milliseconds(exit.duration_ms);
   }
 
-  exec_options const& options_;
+  run_terms options_;
   run_handle handle_;
   run_result result_;
   std::int64_t pid_ = 0;

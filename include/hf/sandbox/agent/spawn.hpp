@@ -33,7 +33,7 @@ struct spawned {
 /// the reconnect budget is used up; never when that could start a second one.
 template <transport Transport>
 http::response send_spawn(agent_client<Transport>& agent, http::request rq, run_handle& handle,
-                          exec_options const& options, std::string const& label) {
+                          spawn_options const& options, std::string const& label) {
   using clock = std::chrono::steady_clock;
   resend_guard guard(agent.instance());
   retry_pauses pauses(std::chrono::milliseconds(50), std::chrono::milliseconds(2000),
@@ -75,7 +75,7 @@ http::response send_spawn(agent_client<Transport>& agent, http::request rq, run_
 /// Starts a background process. After a broken connection the request is repeated only when the
 /// agent recognises it by its operation id; else that is `errc::outcome_unknown`.
 template <transport Transport, class Json = wire::json>
-spawned spawn(agent_client<Transport>& agent, command const& what, exec_options const& options) {
+spawned spawn(agent_client<Transport>& agent, command const& what, spawn_options const& options) {
   validate_command(what, options);
   if (options.stop.stop_requested())
     throw error(errc::cancelled, "spawn: cancelled before it began");
@@ -87,7 +87,6 @@ spawned spawn(agent_client<Transport>& agent, command const& what, exec_options 
   if (wanted.input_stream && !options.open_input)
     throw error(errc::invalid_argument,
                 "spawn: input above 1 MiB has to be sent with open_input and write_input");
-  wanted.linger.reset();
 
   call_options call;
   call.stall_timeout = options.stall_timeout;
@@ -102,7 +101,7 @@ spawned spawn(agent_client<Transport>& agent, command const& what, exec_options 
   } catch (error const& e) {
     if (e.kind() != errc::exec_failed)
       throw;
-    throw explain_start_failure(e, what, options);
+    throw explain_start_failure(e, what, options.cwd);
   }
   auto const entry = wire::process_entry_from_json(parse_json<Json>(answer.body));
   if (!entry.id.empty() && !wire::is_process_id(entry.id))

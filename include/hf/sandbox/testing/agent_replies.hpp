@@ -3,7 +3,10 @@
 
 #include <hf/sandbox/http/response.hpp>
 #include <hf/sandbox/wire/events.hpp>
+#include <hf/sandbox/wire/json.hpp>
+#include <hf/sandbox/wire/processes.hpp>
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -47,6 +50,47 @@ class exec_reply {
   std::string err_;
   int exit_code_;
 };
+
+/// A 200 with this JSON: what an agent answers to most calls.
+[[nodiscard]] inline http::response json_reply(wire::json const& body) {
+  return {200, {{"Content-Type", "application/json"}}, body.dump()};
+}
+
+/// What an agent answers to `spawn`: `expect("POST", "/v1/processes")`.
+[[nodiscard]] inline http::response spawn_reply(std::string id = "p-1", std::int64_t pid = 42) {
+  wire::process_entry entry;
+  entry.id = std::move(id);
+  entry.pid = pid;
+  return json_reply(wire::process_entry_to_json(entry));
+}
+
+/// What an agent answers to `wait` and `status` of a process that has ended:
+/// `expect("GET", "/v1/processes/p-1/wait?*")`.
+[[nodiscard]] inline http::response ended_reply(int exit_code, std::string id = "p-1") {
+  wire::run_status status;
+  status.id = std::move(id);
+  status.exited = true;
+  status.exit.exit_code = exit_code;
+  return json_reply(wire::run_status_to_json(status));
+}
+
+/// What an agent answers to `read_file`: `expect("GET", "/v1/files/read?*")`.
+[[nodiscard]] inline http::response file_reply(std::string content) {
+  auto const size = std::to_string(content.size());
+  return {200,
+          {{"Content-Type", "application/octet-stream"}, {"Content-Length", size}},
+          std::move(content)};
+}
+
+/// What an agent answers to a call that fails: the status, the name of an `hf::errc`, a text, and
+/// the error number of Linux where there is one.
+[[nodiscard]] inline http::response error_reply(int status, std::string_view code,
+                                                std::string_view message, int system_error = 0) {
+  wire::json j = {{"code", code}, {"error", message}};
+  if (system_error != 0)
+    j["errno"] = system_error;
+  return {status, {{"Content-Type", "application/json"}}, j.dump()};
+}
 
 }  // namespace hf::testing
 

@@ -75,6 +75,10 @@ class expectation {
   expectation& reply(int status, std::string body = {}, http::headers fields = {}) {
     return stream(status, {std::move(body)}, std::move(fields));
   }
+  /// Answers with a whole response, such as those of `agent_replies.hpp`.
+  expectation& reply(http::response answer) {
+    return reply(answer.status, std::move(answer.body), std::move(answer.fields));
+  }
   /// Answers piece by piece; each piece is one call of the sink.
   expectation& stream(int status, std::vector<std::string> pieces, http::headers fields = {}) {
     head_ = {status, std::move(fields)};

@@ -26,6 +26,36 @@
 
 namespace hf::testing {
 
+/// A request with its body read.
+[[nodiscard]] inline seen_request read_request(http::request const& rq, http::url const& target) {
+  seen_request seen;
+  seen.method = rq.method;
+  seen.url = rq.url;
+  auto const question = target.target.find('?');
+  seen.path = target.target.substr(0, question);
+  if (question != std::string::npos)
+    seen.query = target.target.substr(question + 1);
+  seen.fields = rq.fields;
+  seen.unix_socket = rq.unix_socket;
+  auto* const reader = rq.body.reader();
+  if (reader == nullptr) {
+    seen.body = rq.body.text();
+    return seen;
+  }
+  reader->rewind();
+  auto const size = static_cast<std::size_t>(reader->size());
+  std::string block(65536, '\0');
+  while (seen.body.size() < size) {
+    auto const room = (std::min)(block.size(), size - seen.body.size());
+    auto const n = reader->read(std::as_writable_bytes(std::span(block.data(), room)));
+    if (n == 0)
+      throw transport_error(errc::invalid_argument,
+                            "the request's body ended before its announced size");
+    seen.body.append(block, 0, n);
+  }
+  return seen;
+}
+
 /// A transport without a network: answers the requests that a test expects.
 ///
 /// Copies share one script, so that a test keeps one while a sandbox owns another. Expectations are
@@ -82,7 +112,7 @@ class scripted_transport {
   void send(http::request const& rq, http::response_sink& sink) {
     auto const target = hf::detail::validate_request(rq);
     hf::detail::check_not_over(rq);
-    auto seen = take(rq, target);
+    auto seen = read_request(rq, target);
     auto const chosen = choose(seen);
     pass_time(rq, chosen.wait_);
     if (chosen.failure_ && !chosen.failure_->with_head)
@@ -101,35 +131,6 @@ class scripted_transport {
     std::string unexpected = {};
     bool ordered = false;
   };
-
-  static seen_request take(http::request const& rq, http::url const& target) {
-    seen_request seen;
-    seen.method = rq.method;
-    seen.url = rq.url;
-    auto const question = target.target.find('?');
-    seen.path = target.target.substr(0, question);
-    if (question != std::string::npos)
-      seen.query = target.target.substr(question + 1);
-    seen.fields = rq.fields;
-    seen.unix_socket = rq.unix_socket;
-    auto* const reader = rq.body.reader();
-    if (reader == nullptr) {
-      seen.body = rq.body.text();
-      return seen;
-    }
-    reader->rewind();
-    auto const size = static_cast<std::size_t>(reader->size());
-    std::string block(65536, '\0');
-    while (seen.body.size() < size) {
-      auto const room = (std::min)(block.size(), size - seen.body.size());
-      auto const n = reader->read(std::as_writable_bytes(std::span(block.data(), room)));
-      if (n == 0)
-        throw transport_error(errc::invalid_argument,
-                              "the request's body ended before its announced size");
-      seen.body.append(block, 0, n);
-    }
-    return seen;
-  }
 
   /// A copy of the expectation that answers, so that nothing is held while the sink runs.
   expectation choose(seen_request const& rq) {
