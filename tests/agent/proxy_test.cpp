@@ -85,7 +85,7 @@ TEST_CASE("a proxied answer comes as the server gave it", "[proxy]") {
     CHECK(answer.reason == "I'm a teapot");
     CHECK(answer.body == "pot");
     CHECK(answer.count("set-cookie") == 2);
-    CHECK(answer.header("set-cookie") == "a=1");
+    CHECK(answer.header("set-cookie") == "a=1; Path=" + proxied(server, "/"));
     CHECK(answer.header("x-case") == "Kept");
     CHECK(answer.count("x-hop") == 0);
     CHECK(answer.count("x-sandbox-instance") == 1);
@@ -103,7 +103,8 @@ TEST_CASE("what a caller and a server inside call the same place is translated",
                                    {"Origin", "http://agent"},
                                    {"X-Forwarded-Host", "outer.example"},
                                    {"X-Forwarded-Proto", "https"},
-                                   {"X-Forwarded-Prefix", "/outer"},
+                                   {"X-Forwarded-Prefix", "/outer/"},
+                                   {"X-Sandbox-Anything", "secret"},
                                    {"X-Sandbox-Forward-Authorization", "Bearer application"}});
   CHECK(has_line(kept.body, "host: agent"));
   CHECK(has_line(kept.body, "origin: http://agent"));
@@ -124,12 +125,12 @@ TEST_CASE("what a caller and a server inside call the same place is translated",
   auto const redirected = agent.request("GET", proxied(login, "/login"));
   CHECK(redirected.status == 302);
   CHECK(redirected.header("location") == proxied(login, "/home?a=b"));
-  CHECK(redirected.header("set-cookie") == "s=1; Path=" + proxied(login, "/") + "; HttpOnly");
+  CHECK(redirected.header("set-cookie") == "s=1; HttpOnly; Path=" + proxied(login, "/"));
 }
 
 TEST_CASE("names of places are translated only where they mean the server inside", "[proxy]") {
   using namespace hf::agent;
-  proxy_names const names{"/v1/proxy/8000", "agent:9", "localhost:8000"};
+  proxy_names const names{"/v1/proxy/8000", "agent:9", "far.example", "localhost:8000"};
   auto const location = [&](char const* text) { return location_outside(names, text); };
   CHECK(location("/x") == "/v1/proxy/8000/x");
   CHECK(location("/") == "/v1/proxy/8000/");
@@ -140,16 +141,23 @@ TEST_CASE("names of places are translated only where they mean the server inside
   CHECK(location("http://[::1]:8000/x") == "/v1/proxy/8000/x");
   CHECK(location("http://LOCALHOST:8000?q") == "/v1/proxy/8000/?q");
   CHECK(location("http://agent:9/x") == "/v1/proxy/8000/x");
+  CHECK(location("https://far.example/x") == "/v1/proxy/8000/x");
+  CHECK(location("https://localhost:8000/x") == "/v1/proxy/8000/x");
+  CHECK(location("//localhost:8000/x") == "/v1/proxy/8000/x");
+  // Never another server.
+  CHECK(location("http://localhost:8000//evil.example/x") == "/v1/proxy/8000//evil.example/x");
   for (char const* const elsewhere :
        {"x", "../x", "?x", "", "//other/x", "http://localhost:8001/x", "http://localhost/x",
-        "https://localhost:8000/x", "http://example.org/x", "mailto:a@b"})
+        "ftp://localhost:8000/x", "http://example.org/x", "mailto:a@b", "/v1/proxy/8000?q"})
     CHECK(location(elsewhere) == elsewhere);
   auto const cookie = [&](char const* text) { return cookie_outside(names, text); };
-  CHECK(cookie("a=b") == "a=b");
-  CHECK(cookie("a=b; path=/; Secure") == "a=b; Path=/v1/proxy/8000/; Secure");
-  CHECK(cookie("a=b;Path=/x;Domain=localhost;Max-Age=1") == "a=b; Path=/v1/proxy/8000/x;Max-Age=1");
-  CHECK(cookie("a=b; Domain=example.org; path=x") == "a=b; Domain=example.org; Path=x");
-  CHECK(cookie("path=/; a") == "path=/; a");
+  CHECK(cookie("a=b") == "a=b; Path=/v1/proxy/8000/");
+  CHECK(cookie("a=b; path=/; Secure") == "a=b; Secure; Path=/v1/proxy/8000/");
+  CHECK(cookie("a=b;Path=/x;Domain=localhost;Max-Age=1") == "a=b;Max-Age=1; Path=/v1/proxy/8000/x");
+  CHECK(cookie("a=b; Domain=example.org; path=x") == "a=b; Path=/v1/proxy/8000/");
+  CHECK(cookie("a=b; Path=//x") == "a=b; Path=/v1/proxy/8000//x");
+  CHECK(cookie("a=b; Path=/v1/proxy/8000/x") == "a=b; Path=/v1/proxy/8000/x");
+  CHECK(cookie("path=/; a") == "path=/; a; Path=/v1/proxy/8000/");
   CHECK(origin_inside(names, "http://agent:9") == "http://localhost:8000");
   CHECK(origin_inside(names, "https://agent:9") == "http://localhost:8000");
   CHECK(origin_inside(names, "http://other") == "http://other");

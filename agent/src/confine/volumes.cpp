@@ -73,7 +73,7 @@ unique_fd open_source(std::string const& path, report const& status) {
   unique_fd opened(
       static_cast<int>(::syscall(sys_openat2, AT_FDCWD, path.c_str(), &how, sizeof how)));
   if (!opened && errno == ENOSYS)
-    status.deny("volumes need Linux 5.6");
+    status.deny("volumes need Linux 5.12");
   if (!opened)
     status.fail("volumes: " + path + ": " + error_text());
   return opened;

@@ -39,6 +39,8 @@ asio::awaitable<void> backend::connect_to_loopback() {
       co_await connect_to(reinterpret_cast<sockaddr const*>(&address), sizeof address);
   if (error == 0)
     co_return;
+  if (error != ECONNREFUSED)
+    throw_unreachable(port_, error);
   // Some servers listen on "localhost" in its newer meaning only.
   sockaddr_in6 newer{};
   newer.sin6_family = AF_INET6;
@@ -46,9 +48,7 @@ asio::awaitable<void> backend::connect_to_loopback() {
   newer.sin6_addr = in6addr_loopback;
   if (co_await connect_to(reinterpret_cast<sockaddr const*>(&newer), sizeof newer) == 0)
     co_return;
-  throw_unreachable(port_, error == ETIMEDOUT ? std::string("no answer in time")
-                                              : std::string(std::strerror(error)) + " (os error " +
-                                                    std::to_string(error) + ")");
+  throw_unreachable(port_, error);
 }
 
 asio::awaitable<int> backend::connect_to(sockaddr const* address, socklen_t size) {

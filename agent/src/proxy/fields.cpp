@@ -43,16 +43,26 @@ bool connection_names(field_list const& fields, std::string_view option) {
   return false;
 }
 
-// Fields that are meant for the agent, or that it sets itself.
-constexpr std::array<std::string_view, 9> not_forwarded{"x-sandbox-token",
-                                                        "authorization",
-                                                        "x-sandbox-forward-authorization",
-                                                        "expect",
-                                                        "host",
-                                                        "x-sandbox-keep-host",
-                                                        "x-forwarded-host",
-                                                        "x-forwarded-proto",
-                                                        "x-forwarded-prefix"};
+// Fields that the agent sets itself, or has answered.
+constexpr std::array<std::string_view, 6> not_forwarded{
+    "authorization",     "expect", "host", "x-forwarded-host", "x-forwarded-proto",
+    "x-forwarded-prefix"};
+
+// Everything of that family is meant for the agent, secrets among it.
+bool is_for_the_agent(std::string_view name) {
+  return name.substr(0, 10) == "x-sandbox-";
+}
+
+// What a proxy before this one has put before the path; nothing when it is no plain path.
+std::string_view outer_prefix(request_head const& head) {
+  auto prefix = head.field("x-forwarded-prefix");
+  while (!prefix.empty() && prefix.back() == '/')
+    prefix.remove_suffix(1);
+  bool const plain = !prefix.empty() && prefix.front() == '/' &&
+                     prefix.find("//") == std::string_view::npos &&
+                     prefix.find_first_of("?#\\ ") == std::string_view::npos;
+  return plain ? prefix : std::string_view();
+}
 
 void append_forwarding(std::string& text, request_head const& head, proxy_names const& names) {
   bool const keep = head.field("x-sandbox-keep-host") == "1";
@@ -63,8 +73,7 @@ void append_forwarding(std::string& text, request_head const& head, proxy_names 
   };
   or_else("x-forwarded-host", names.outside);
   or_else("x-forwarded-proto", "http");
-  append_field(text, "x-forwarded-prefix",
-               std::string(head.field("x-forwarded-prefix")) + names.prefix);
+  append_field(text, "x-forwarded-prefix", std::string(outer_prefix(head)) + names.prefix);
   if (auto const value = head.field("x-sandbox-forward-authorization"); !value.empty())
     append_field(text, "authorization", value);
 }
@@ -90,7 +99,7 @@ std::string forwarded_head(request_head const& head, std::string_view target, bo
   for (auto const& field : head.fields) {
     bool const own =
         std::find(not_forwarded.begin(), not_forwarded.end(), field.first) != not_forwarded.end();
-    if (own || !is_end_to_end(head.fields, field.first))
+    if (own || is_for_the_agent(field.first) || !is_end_to_end(head.fields, field.first))
       continue;
     if (field.first == "origin" && head.field("x-sandbox-keep-host") != "1")
       append_field(text, field.first, origin_inside(names, field.second));

@@ -16,11 +16,13 @@ void throw_unreachable(std::uint16_t port, std::string const& why) {
                    "cannot reach port " + std::to_string(port) + " in sandbox: " + why);
 }
 
+void throw_unreachable(std::uint16_t port, int error) {
+  throw_unreachable(
+      port, std::string(std::strerror(error)) + " (os error " + std::to_string(error) + ")");
+}
+
 unique_fd connect_in_home(file_root const& home, std::uint16_t port) {
-  auto const fail = [port] {
-    throw_unreachable(
-        port, std::string(std::strerror(errno)) + " (os error " + std::to_string(errno) + ")");
-  };
+  auto const fail = [port] { throw_unreachable(port, errno); };
   constexpr int directory = O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
   unique_fd const own(::openat(home.home.get(), ".sbx", directory));
   unique_fd const place(own ? ::openat(own.get(), "proxy", directory) : -1);

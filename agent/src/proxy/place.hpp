@@ -27,6 +27,8 @@ using proxy_place_of = std::function<proxy_place(exchange&)>;
 
 /// Throws the 502 for a port where nobody can be reached.
 [[noreturn]] void throw_unreachable(std::uint16_t port, std::string const& why);
+/// The same for a system error.
+[[noreturn]] void throw_unreachable(std::uint16_t port, int error);
 
 }  // namespace hf::agent
 

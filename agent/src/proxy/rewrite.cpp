@@ -33,7 +33,8 @@ bool is_loopback(std::string_view host) {
 
 // Whether an authority ("host:port") means the server inside.
 bool is_inside(proxy_names const& names, std::string_view authority) {
-  if (iequals(authority, names.inside) || iequals(authority, names.outside))
+  if (iequals(authority, names.inside) || iequals(authority, names.outside) ||
+      (!names.far_outside.empty() && iequals(authority, names.far_outside)))
     return true;
   auto const colon = authority.rfind(':');
   bool const has_port = colon != std::string_view::npos && authority.back() != ']';
@@ -42,14 +43,16 @@ bool is_inside(proxy_names const& names, std::string_view authority) {
   return is_loopback(host) && port == port_of(names);
 }
 
-// Splits "scheme://authority/rest"; false for what has no authority.
+// Splits "scheme://authority/rest", the scheme with its colon being optional; false for what has no
+// authority.
 bool split_url(std::string_view url, std::string_view& scheme, std::string_view& authority,
                std::string_view& rest) {
-  auto const mark = url.find("://");
-  if (mark == std::string_view::npos)
+  auto const mark = url.find("//");
+  if (mark == std::string_view::npos || (mark > 0 && url[mark - 1] != ':') ||
+      url.find_first_of("/?#") != mark)
     return false;
-  scheme = url.substr(0, mark);
-  url.remove_prefix(mark + 3);
+  scheme = url.substr(0, mark > 0 ? mark - 1 : 0);
+  url.remove_prefix(mark + 2);
   auto const end = url.find_first_of("/?#");
   authority = url.substr(0, end);
   rest = end == std::string_view::npos ? std::string_view() : url.substr(end);
@@ -64,17 +67,21 @@ std::string location_outside(proxy_names const& names, std::string_view location
   std::string_view rest;
   if (!split_url(location, scheme, authority, rest))
     return path_outside(names, location);
-  if (!iequals(scheme, "http") || !is_inside(names, authority))
+  bool const of_the_web = scheme.empty() || iequals(scheme, "http") || iequals(scheme, "https");
+  if (!of_the_web || !is_inside(names, authority))
     return std::string(location);
   std::string path(rest);
   if (path.empty() || path.front() != '/')
     path.insert(path.begin(), '/');
-  // As a path, for the caller may have come by another scheme.
-  return path_outside(names, path);
+  // As a path, for the caller may have come by another scheme; never as one that begins with two
+  // slashes, which would name another server.
+  return is_below(path, names.prefix) ? path : names.prefix + path;
 }
 
 std::string cookie_outside(proxy_names const& names, std::string_view cookie) {
   std::string result;
+  // Without a path the browser takes the request's, which can lie above the prefix.
+  std::string path = names.prefix + "/";
   for (bool first = true;; first = false) {
     auto const end = cookie.find(';');
     auto const part = cookie.substr(0, end);
@@ -85,13 +92,15 @@ std::string cookie_outside(proxy_names const& names, std::string_view cookie) {
     if (first) {
       result += part;
     } else if (iequals(name, "path")) {
-      result += "; Path=" + path_outside(names, value);
-    } else if (!iequals(name, "domain") || !is_loopback(value)) {
+      if (!value.empty() && value.front() == '/')
+        path =
+            is_below(value, names.prefix) ? std::string(value) : names.prefix + std::string(value);
+    } else if (!iequals(name, "domain")) {
       result += ';';
       result += part;
     }
     if (end == std::string_view::npos)
-      return result;
+      return result + "; Path=" + path;
     cookie.remove_prefix(end + 1);
   }
 }

@@ -13,6 +13,8 @@ struct proxy_names {
   std::string prefix;
   /// The Host that the caller named.
   std::string outside;
+  /// The Host that was named to a proxy before this one; empty: there was none.
+  std::string far_outside;
   /// The Host that the server gets: most check that it is a local one.
   std::string inside;
 };
@@ -21,7 +23,8 @@ struct proxy_names {
 /// is there already, is relative or leads elsewhere stays.
 [[nodiscard]] std::string location_outside(proxy_names const& names, std::string_view location);
 
-/// A Set-Cookie: its path is put below the prefix, and a domain of this machine is left out.
+/// A Set-Cookie: its path is put below the prefix, or is the prefix, and its domain is left out: no
+/// server inside sets cookies for other ports or other hosts.
 [[nodiscard]] std::string cookie_outside(proxy_names const& names, std::string_view cookie);
 
 /// An Origin: the caller's own becomes the server's own, as the two have to agree with Host.

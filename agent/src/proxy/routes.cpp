@@ -63,6 +63,7 @@ destination parse_destination(request_head const& head, std::size_t port_at) {
   for (std::size_t segment = 0; segment <= port_at; ++segment)
     where.names.prefix += "/" + head.path[segment];
   where.names.outside = std::string(head.field("host"));
+  where.names.far_outside = std::string(head.field("x-forwarded-host"));
   where.names.inside = "localhost:" + head.path[port_at];
   return where;
 }
