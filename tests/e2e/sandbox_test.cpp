@@ -28,12 +28,12 @@ using hf::testing_support::scaled;
 namespace {
 
 template <class Transport>
-using local_sandbox = hf::basic_sandbox<Transport, hf::process_launcher>;
+using process_sandbox = hf::basic_sandbox<Transport, hf::process_launcher>;
 
 }  // namespace
 
 TEMPLATE_TEST_CASE("a sandbox runs commands and moves files", "", HF_SANDBOX_TEST_TRANSPORTS) {
-  auto sb = local_sandbox<TestType>::create();
+  auto sb = process_sandbox<TestType>::create();
   CHECK_FALSE(sb.id().empty());
 
   auto const r = sb.exec({"sh", "-c", "echo $((1+1))"});
@@ -66,7 +66,7 @@ TEMPLATE_TEST_CASE("a sandbox runs commands and moves files", "", HF_SANDBOX_TES
 }
 
 TEMPLATE_TEST_CASE("exec honours its options", "", HF_SANDBOX_TEST_TRANSPORTS) {
-  auto sb = local_sandbox<TestType>::create({.env = {{"FROM_CREATE", "one"}}});
+  auto sb = process_sandbox<TestType>::create({.env = {{"FROM_CREATE", "one"}}});
   CHECK(sb.exec(hf::shell("pwd"), {.cwd = "/tmp"}).out == "/tmp\n");
   CHECK(sb.exec(hf::shell("echo $FROM_CREATE $FROM_EXEC"), {.env = {{"FROM_EXEC", "two"}}}).out ==
         "one two\n");
@@ -95,7 +95,7 @@ TEMPLATE_TEST_CASE("exec honours its options", "", HF_SANDBOX_TEST_TRANSPORTS) {
 
 TEMPLATE_TEST_CASE("a timeout kills the command and every descendant", "",
                    HF_SANDBOX_TEST_TRANSPORTS) {
-  auto sb = local_sandbox<TestType>::create();
+  auto sb = process_sandbox<TestType>::create();
   auto const r = sb.exec(hf::shell("echo begun; setsid sleep 600 & (sleep 600 &) ; sleep 600"),
                          {.timeout = 400ms});
   CHECK(r.timed_out);
@@ -109,7 +109,7 @@ TEMPLATE_TEST_CASE("a timeout kills the command and every descendant", "",
 
 TEMPLATE_TEST_CASE("bad input is a typed error and changes nothing", "",
                    HF_SANDBOX_TEST_TRANSPORTS) {
-  auto sb = local_sandbox<TestType>::create();
+  auto sb = process_sandbox<TestType>::create();
   CHECK(kind_of([&] { sb.exec(std::vector<std::string>{}); }) == errc::invalid_argument);
   CHECK(kind_of([&] { sb.exec({"echo", std::string("a\0b", 3)}); }) == errc::invalid_argument);
   CHECK(kind_of([&] { sb.exec({"true"}, {.cwd = "/no/such/dir"}); }) == errc::exec_failed);
@@ -131,7 +131,7 @@ TEMPLATE_TEST_CASE("bad input is a typed error and changes nothing", "",
 
 TEMPLATE_TEST_CASE("background processes are started, followed and ended", "",
                    HF_SANDBOX_TEST_TRANSPORTS) {
-  auto sb = local_sandbox<TestType>::create();
+  auto sb = process_sandbox<TestType>::create();
   auto p = sb.spawn(hf::shell("echo one; echo two >&2; exit 3"), {.tag = "job"});
   CHECK(p.pid() > 0);
   CHECK(p.wait().exit_code == 3);
@@ -185,7 +185,7 @@ TEMPLATE_TEST_CASE("background processes are started, followed and ended", "",
 
 TEMPLATE_TEST_CASE("created sandboxes are found, connected to, released and ended", "",
                    HF_SANDBOX_TEST_TRANSPORTS) {
-  using sandbox = local_sandbox<TestType>;
+  using sandbox = process_sandbox<TestType>;
   std::string const mark = "test-" + std::to_string(std::random_device{}());
   hf::label_filter const mine{{"suite", mark}};
   std::string id;
@@ -220,7 +220,7 @@ TEMPLATE_TEST_CASE("created sandboxes are found, connected to, released and ende
 }
 
 TEST_CASE("a machine that ends in the middle of a command is sandbox_expired", "[e2e]") {
-  using sandbox = local_sandbox<hf::curl_transport>;
+  using sandbox = process_sandbox<hf::curl_transport>;
   auto sb = sandbox::create();
   std::string const id = sb.id();
   try {
@@ -236,7 +236,7 @@ TEST_CASE("a machine that ends in the middle of a command is sandbox_expired", "
 }
 
 TEST_CASE("exec returns byte-exact output of any size, both streams apart", "[e2e]") {
-  auto sb = local_sandbox<hf::curl_transport>::create();
+  auto sb = process_sandbox<hf::curl_transport>::create();
   std::size_t const size = scaled<std::size_t>(100u << 20, 24u << 20);
   std::fprintf(stderr, "byte-exact output: %zu bytes\n", size);
   std::string data(size, '\0');
@@ -253,7 +253,7 @@ TEST_CASE("exec returns byte-exact output of any size, both streams apart", "[e2
 }
 
 TEST_CASE("commands that print much and exit at once lose nothing", "[e2e]") {
-  auto sb = local_sandbox<hf::curl_transport>::create();
+  auto sb = process_sandbox<hf::curl_transport>::create();
   int const runs = scaled(2000, 200);
   std::fprintf(stderr, "print and exit: %d runs\n", runs);
   sb.write_file("data", std::string(200'000, 'z'));
@@ -272,7 +272,7 @@ TEST_CASE("commands that print much and exit at once lose nothing", "[e2e]") {
 }
 
 TEST_CASE("child: leaves through std::exit with a live sandbox", "[.child]") {
-  using sandbox = local_sandbox<hf::curl_transport>;
+  using sandbox = process_sandbox<hf::curl_transport>;
   auto const sb = std::make_shared<sandbox>(
       sandbox::create({.labels = {{"suite", std::getenv("HF_SANDBOX_TEST_MARK")}}}));
   static auto const kept = sb;
@@ -281,7 +281,7 @@ TEST_CASE("child: leaves through std::exit with a live sandbox", "[.child]") {
 }
 
 TEST_CASE("a sandbox alive at std::exit is ended", "[e2e]") {
-  using sandbox = local_sandbox<hf::curl_transport>;
+  using sandbox = process_sandbox<hf::curl_transport>;
   std::string const mark = "exit-" + std::to_string(std::random_device{}());
   std::string const self = std::filesystem::read_symlink("/proc/self/exe").string();
   std::string const line = "HF_SANDBOX_TEST_MARK=" + mark + " '" + self +

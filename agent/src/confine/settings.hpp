@@ -14,6 +14,8 @@ struct volume {
   bool read_only = true;
   std::string source;
   std::string target;
+  /// S_IFMT bits of the source when it was looked at; 0: not yet.
+  unsigned kind = 0;
 };
 
 /// The flags of a start by the process launcher.

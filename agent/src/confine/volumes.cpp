@@ -255,6 +255,10 @@ std::vector<volume> resolve_volumes(std::vector<volume> volumes, report const& s
     if (auto const why = resolve_source(v.source, resolved); !why.empty())
       status.fail("volumes: " + v.source + " cannot be reached: " + why);
     v.source = std::move(resolved);
+    struct stat found {};
+    if (::lstat(v.source.c_str(), &found) != 0)
+      status.fail("volumes: " + v.source + ": " + error_text());
+    v.kind = found.st_mode & S_IFMT;
   }
   std::stable_sort(volumes.begin(), volumes.end(), [](volume const& a, volume const& b) {
     return components(a.target).size() < components(b.target).size();
@@ -284,6 +288,9 @@ void show_volumes(std::vector<volume> const& volumes, std::vector<std::string> c
     struct stat found {};
     if (::fstat(source.get(), &found) != 0)
       status.fail("volumes: " + v.source + ": " + error_text());
+    // What commands may do depends on the kind.
+    if ((found.st_mode & S_IFMT) != v.kind)
+      status.fail("volumes: " + v.source + " is being exchanged for something else");
     target_walk way(v.target, closed, root, status);
     unique_fd const target = way.open(S_ISDIR(found.st_mode));
     mount_tree(source.get(), target.get(), v.source,
@@ -295,16 +302,9 @@ void show_volumes(std::vector<volume> const& volumes, std::vector<std::string> c
 }
 
 bool unix_sockets_beside(std::vector<volume> const& volumes) {
-  bool directories = false;
-  for (auto const& v : volumes) {
-    struct stat found {};
-    if (::lstat(v.source.c_str(), &found) != 0)
-      continue;
-    if (S_ISSOCK(found.st_mode))
-      return true;
-    directories = directories || S_ISDIR(found.st_mode);
-  }
-  return !directories;
+  auto const is = [](unsigned kind) { return [kind](volume const& v) { return v.kind == kind; }; };
+  return std::any_of(volumes.begin(), volumes.end(), is(S_IFSOCK)) ||
+         std::none_of(volumes.begin(), volumes.end(), is(S_IFDIR));
 }
 
 }  // namespace hf::agent::confine

@@ -271,8 +271,9 @@ std::chrono::steady_clock::time_point soon() {
 hf::call_options brief() {
   return {.deadline = soon()};
 }
-hf::exec_options brief_run() {
-  hf::exec_options options;
+template <class Options = hf::exec_options>
+Options brief_run() {
+  Options options;
   options.deadline = soon();
   options.reconnect_budget = std::chrono::milliseconds(0);
   return options;
@@ -310,12 +311,15 @@ TEST_CASE("a hostile agent: every call ends in a result or an hf::error") {
          options.input = std::string((1u << 20) + 1, 'x');
          hf::detail::exec(*agent_of(peer), {"true"}, options, alive);
        }},
-      {"spawn", [](auto& peer) { hf::detail::spawn(*agent_of(peer), {"true"}, brief_run()); }},
+      {"spawn",
+       [](auto& peer) {
+         hf::detail::spawn(*agent_of(peer), {"true"}, brief_run<hf::spawn_options>());
+       }},
       {"resume",
        [&](auto& peer) {
          hf::run_handle handle;
          handle.operation_id = std::string(32, 'a');
-         hf::detail::attach(*agent_of(peer), handle, brief_run(), alive);
+         hf::detail::attach(*agent_of(peer), handle, brief_run<hf::follow_options>(), alive);
        }},
       {"list processes", [](auto& peer) { hf::detail::list_processes(*agent_of(peer), brief()); }},
       {"features",
@@ -329,7 +333,7 @@ TEST_CASE("a hostile agent: every call ends in a result or an hf::error") {
       {"status", [](auto& peer) { process_of(peer).status(brief()); }},
       {"kill", [](auto& peer) { process_of(peer).kill(brief()); }},
       {"signal", [](auto& peer) { process_of(peer).signal(15, hf::signal_scope::tree, brief()); }},
-      {"follow", [](auto& peer) { process_of(peer).follow(brief_run()); }},
+      {"follow", [](auto& peer) { process_of(peer).follow(brief_run<hf::follow_options>()); }},
       {"output", [](auto& peer) { process_of(peer).output(0, brief()); }},
       {"write input", [](auto& peer) { process_of(peer).write_input("x", 0, false, brief()); }},
       {"read",
