@@ -12333,6 +12333,9 @@ class local_sandboxes {
       return {};
     if (unique_fd const base = open_private_directory(base_, false); !base)
       return {};
+    struct stat found {};
+    if (::lstat(path_of(id).c_str(), &found) == 0 && S_ISLNK(found.st_mode))
+      return {};
     return open_private_directory(path_of(id), false);
   }
   [[nodiscard]] std::optional<Machine> find(std::string const& id) const {
@@ -12353,8 +12356,10 @@ class local_sandboxes {
   }
   void end(std::string const& id) const {
     unique_fd const directory = open(id);
-    if (!directory)
+    if (!directory) {
+      wait_for_removal(id);
       return;
+    }
     if (!try_lock_directory(directory.get())) {
       end_keeper(id, directory.get());
       auto const deadline = clock::now() + std::chrono::seconds(2);
@@ -12465,6 +12470,13 @@ class local_sandboxes {
         return record;
       ::poll(nullptr, 0, 2);
     }
+  }
+  void wait_for_removal(std::string const& id) const {
+    if (!is_local_id(id))
+      return;
+    auto const until = clock::now() + patience;
+    while (::access(ended_path_of(id).c_str(), F_OK) == 0 && clock::now() < until)
+      ::poll(nullptr, 0, 2);
   }
   void end_keeper(std::string const& id, int directory) const {
     auto const record = wait_for_record(directory);

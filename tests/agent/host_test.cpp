@@ -40,7 +40,7 @@ std::size_t resident_kib(pid_t pid) {
 
 }  // namespace
 
-TEST_CASE("host mode: sandboxes are made, listed, used and deleted", "[host]") {
+TEST_CASE("host mode: sandboxes are made, listed, used and deleted", "[host][serial]") {
   if (!can_host())
     return;
   host_agent host;
@@ -103,7 +103,7 @@ TEST_CASE("host mode: sandboxes are made, listed, used and deleted", "[host]") {
   CHECK(host.manage("GET", "/v1/sandboxes").json().empty());
 }
 
-TEST_CASE("host mode: who may call which route", "[host]") {
+TEST_CASE("host mode: who may call which route", "[host][serial]") {
   if (!can_host())
     return;
   host_agent host;
@@ -165,7 +165,8 @@ TEST_CASE("host mode: who may call which route", "[host]") {
   CHECK(host.manage("GET", "/nothing").json()["error"] == "no route: GET /nothing");
 }
 
-TEST_CASE("host mode: a request that makes no sense is refused, and makes nothing", "[host]") {
+TEST_CASE("host mode: a request that makes no sense is refused, and makes nothing",
+          "[host][serial]") {
   if (!can_host())
     return;
   host_agent host;
@@ -189,7 +190,7 @@ TEST_CASE("host mode: a request that makes no sense is refused, and makes nothin
   CHECK(host.manage("POST", "/v1/sandboxes", "").json()["sandboxes"].size() == 1);
 }
 
-TEST_CASE("host mode: what does not fit is counted as rejected", "[host]") {
+TEST_CASE("host mode: what does not fit is counted as rejected", "[host][serial]") {
   if (!can_host())
     return;
   agent_options options;
@@ -212,7 +213,7 @@ TEST_CASE("host mode: what does not fit is counted as rejected", "[host]") {
   CHECK(again.token != box.token);
 }
 
-TEST_CASE("host mode: deleting ends everything of a sandbox and nothing else", "[host]") {
+TEST_CASE("host mode: deleting ends everything of a sandbox and nothing else", "[host][serial]") {
   if (!can_host())
     return;
   host_agent host;
@@ -239,7 +240,7 @@ TEST_CASE("host mode: deleting ends everything of a sandbox and nothing else", "
   CHECK(host.shell(b, "echo alive") == "alive\n");
 }
 
-TEST_CASE("host mode: a fork bomb stays in its sandbox and ends with it", "[host]") {
+TEST_CASE("host mode: a fork bomb stays in its sandbox and ends with it", "[host][serial]") {
   if (!can_host())
     return;
   host_agent host;
@@ -259,7 +260,8 @@ TEST_CASE("host mode: a fork bomb stays in its sandbox and ends with it", "[host
   CHECK(count_processes_of(a.uid) == 0);
 }
 
-TEST_CASE("host mode: limits of a sandbox hold, and a request cannot raise them", "[host]") {
+TEST_CASE("host mode: limits of a sandbox hold, and a request cannot raise them",
+          "[host][serial]") {
   if (!can_host())
     return;
   host_agent host;
@@ -279,7 +281,7 @@ TEST_CASE("host mode: limits of a sandbox hold, and a request cannot raise them"
         "CapEff:\t0000000000000000\nCapBnd:\t0000000000000000\nNoNewPrivs:\t1\nSeccomp:\t2\n500\n");
 }
 
-TEST_CASE("host mode: an idle sandbox is evicted, a busy one is not", "[host]") {
+TEST_CASE("host mode: an idle sandbox is evicted, a busy one is not", "[host][serial]") {
   if (!can_host())
     return;
   host_agent host;
@@ -295,7 +297,7 @@ TEST_CASE("host mode: an idle sandbox is evicted, a busy one is not", "[host]") 
   CHECK(host.call(forever, "GET", "/processes").status == 200);
 }
 
-TEST_CASE("host mode: the agent ends once it has been empty for its idle time", "[host]") {
+TEST_CASE("host mode: the agent ends once it has been empty for its idle time", "[host][serial]") {
   if (!can_host())
     return;
   agent_options options;
@@ -309,7 +311,8 @@ TEST_CASE("host mode: the agent ends once it has been empty for its idle time", 
   CHECK(WEXITSTATUS(*status) == 0);
 }
 
-TEST_CASE("host mode: what an earlier agent left in the homes is removed at start", "[host]") {
+TEST_CASE("host mode: what an earlier agent left in the homes is removed at start",
+          "[host][serial]") {
   if (!can_host())
     return;
   char pattern[] = "/tmp/hf-homes-left-XXXXXX";
@@ -327,7 +330,8 @@ TEST_CASE("host mode: what an earlier agent left in the homes is removed at star
   std::filesystem::remove_all(base);
 }
 
-TEST_CASE("host mode: below the Landlock that is wanted the agent does not start", "[host]") {
+TEST_CASE("host mode: below the Landlock that is wanted the agent does not start",
+          "[host][serial]") {
   if (!can_host())
     return;
   agent_options options;
@@ -342,7 +346,7 @@ TEST_CASE("host mode: below the Landlock that is wanted the agent does not start
         std::string::npos);
 }
 
-TEST_CASE("host mode: making and deleting again and again uses nothing up", "[host]") {
+TEST_CASE("host mode: making and deleting again and again uses nothing up", "[host][serial]") {
   if (!can_host())
     return;
   int const rounds = scaled(100'000, 400);
@@ -378,7 +382,8 @@ TEST_CASE("host mode: making and deleting again and again uses nothing up", "[ho
   CHECK(std::filesystem::is_empty(host.homes() + "/homes"));
 }
 
-TEST_CASE("host mode: what is started while its sandbox is deleted is not left behind", "[host]") {
+TEST_CASE("host mode: what is started while its sandbox is deleted is not left behind",
+          "[host][serial]") {
   if (!can_host())
     return;
   int const rounds = scaled(2'000, 40);

@@ -28,7 +28,8 @@ struct pooled {
   }
 };
 
-/// The built agent in host mode, with a directory of homes of its own. Needs root.
+/// The built agent in host mode, with a directory of homes of its own. Needs root. Two of them
+/// beside each other would hand out the same user ids: tests with one are [serial].
 class host_agent {
  public:
   explicit host_agent(agent_options options = {}) : agent_(prepared(std::move(options))) {}

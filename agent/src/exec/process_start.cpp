@@ -56,7 +56,8 @@ int make_pipe(unique_fd& read_end, unique_fd& write_end) {
 // possible; `run` does not return. No pidfd is needed for a child of our own: only our waitid frees
 // its pid. And no CLONE_VFORK: it would keep the agent in the kernel for as long as the child is.
 // With `slots` the child also shares the agent's descriptor table, until it leaves it.
-pid_t start_process(int (*run)(void*), void* stack_top, void* plan, start_slots::lease& slots) {
+pid_t start_process(int (*run)(void*), void* stack_top, void* plan, child_plan& child,
+                    start_slots::lease& slots) {
 #ifdef HF_AGENT_FORK_ONLY
   static_cast<void>(stack_top);
   static_cast<void>(slots);
@@ -68,8 +69,11 @@ pid_t start_process(int (*run)(void*), void* stack_top, void* plan, start_slots:
     return shared;
 #endif
   pid_t const pid = ::fork();
-  if (pid == 0)
+  if (pid == 0) {
+    // The table is its own. To leave it would leave what is in it to an emulator's own threads.
+    child.left_table = nullptr;
     run(plan);
+  }
 #ifndef HF_AGENT_FORK_ONLY
   slots.give_back();
 #endif
@@ -189,8 +193,9 @@ std::optional<spawn_failure> process_start::begin(std::function<void(outcome)> d
   quiet_since_ = clock::now();
   {
     all_signals_blocked const blocked;
-    first_ = attributed_ ? start_process(run_helper, m.stack.top(), &m.helper, slots_)
-                         : start_process(run_child, m.stack.top(), &m.child, slots_);
+    first_ = attributed_
+                 ? start_process(run_helper, m.stack.top(), &m.helper, m.helper.child, slots_)
+                 : start_process(run_child, m.stack.top(), &m.child, m.child, slots_);
   }
   if (first_ < 0) {
     int const error = errno;
@@ -220,7 +225,7 @@ void process_start::wait_for_own_table() {
 void process_start::wait_for_reports() {
   reports_.async_wait(boost::asio::posix::descriptor_base::wait_read,
                       [self = shared_from_this()](boost::system::error_code const& error) {
-                        if (!error)
+                        if (!error && self->memory_)
                           self->read_reports();
                       });
 }

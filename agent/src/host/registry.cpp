@@ -102,7 +102,8 @@ asio::awaitable<std::vector<std::shared_ptr<sandbox>>> sandbox_registry::create(
       break;
     ++being_made_;
     try {
-      made.push_back(co_await create_one(request, *uid));
+      if (auto const box = co_await create_one(request, *uid))
+        made.push_back(box);
     } catch (http_error const& error) {
       failed = error;
     }
@@ -125,10 +126,15 @@ asio::awaitable<std::shared_ptr<sandbox>> sandbox_registry::create_one(
     unique_fd ruleset = {};
     std::string failure = {};
     bool clean = false;
+    bool taken = false;
   };
   auto const prepare = [this, &id, uid] {
     prepared made;
     try {
+      // Somebody else's process has come by this id since the agent started.
+      made.taken = has_processes(uid);
+      if (made.taken)
+        return made;
       made.home = homes_.make(id, uid);
       try {
         made.ruleset = rules_.for_home(made.home.get());
@@ -136,16 +142,16 @@ asio::awaitable<std::shared_ptr<sandbox>> sandbox_registry::create_one(
         if (!settings_.allow_unconfined)
           throw;
       }
-      // A process that came by this id since the agent started would share it.
-      if (!kill_processes_of(uid, std::chrono::milliseconds(0)))
-        throw std::runtime_error("user id " + std::to_string(uid) + " is in use");
     } catch (std::exception const& error) {
       made.failure = error.what();
-      made.clean = homes_.remove(id).empty() && kill_processes_of(uid, kill_patience);
+      made.clean = homes_.remove(id).empty();
     }
     return made;
   };
   prepared made = co_await run_blocking(housekeeping_, prepare);
+  // An id that is not given back is never used again.
+  if (made.taken)
+    co_return nullptr;
   if (!made.failure.empty()) {
     if (made.clean)
       uids_.give_back(uid);

@@ -50,6 +50,7 @@ class sandbox_registry {
   [[nodiscard]] bool is_sandbox_uid(uid_t uid) const { return uids_.in_use(uid); }
 
  private:
+  /// Null when the id turns out to be somebody else's.
   boost::asio::awaitable<std::shared_ptr<sandbox>> create_one(
       wire::create_sandboxes_request const& request, uid_t uid);
   boost::asio::awaitable<bool> starts_over(exec_service const& commands);

@@ -98,6 +98,8 @@ void for_each_process(OnIds&& on_ids) {
   }
 }
 
+}  // namespace
+
 bool has_processes(uid_t uid) {
   bool found = false;
   for_each_process([&](process_ids const& ids) {
@@ -105,8 +107,6 @@ bool has_processes(uid_t uid) {
   });
   return found;
 }
-
-}  // namespace
 
 std::unordered_set<uid_t> uids_of_processes() {
   std::unordered_set<uid_t> uids;

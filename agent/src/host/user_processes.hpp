@@ -12,6 +12,9 @@ namespace hf::agent {
 /// which can block. Throws `std::system_error` when /proc cannot be read.
 [[nodiscard]] std::unordered_set<uid_t> uids_of_processes();
 
+/// Whether a process, other than a zombie, has this user id. Reads /proc.
+[[nodiscard]] bool has_processes(uid_t uid);
+
 /// Kills every process with this user id, again and again until none is left or the time is over;
 /// whether none is left. Blocks. The caller must be root.
 ///

@@ -54,6 +54,10 @@ class local_sandboxes {
       return {};
     if (unique_fd const base = open_private_directory(base_, false); !base)
       return {};
+    // The short second name of another directory's sandbox may lie here.
+    struct stat found {};
+    if (::lstat(path_of(id).c_str(), &found) == 0 && S_ISLNK(found.st_mode))
+      return {};
     return open_private_directory(path_of(id), false);
   }
 
@@ -82,8 +86,10 @@ class local_sandboxes {
   /// Nothing to do when there is no such sandbox.
   void end(std::string const& id) const {
     unique_fd const directory = open(id);
-    if (!directory)
+    if (!directory) {
+      wait_for_removal(id);
       return;
+    }
     if (!try_lock_directory(directory.get())) {
       end_keeper(id, directory.get());
       // Hidden by the keeper, unless that was killed itself. Those who only look whether it lives
@@ -222,6 +228,15 @@ class local_sandboxes {
         return record;
       ::poll(nullptr, 0, 2);
     }
+  }
+
+  /// Of a sandbox that its keeper has hidden: mostly there is little to remove.
+  void wait_for_removal(std::string const& id) const {
+    if (!is_local_id(id))
+      return;
+    auto const until = clock::now() + patience;
+    while (::access(ended_path_of(id).c_str(), F_OK) == 0 && clock::now() < until)
+      ::poll(nullptr, 0, 2);
   }
 
   void end_keeper(std::string const& id, int directory) const {
