@@ -61,6 +61,7 @@ pid_t start_process(int (*run)(void*), void* stack_top, void* plan, child_plan& 
 #ifdef HF_AGENT_FORK_ONLY
   static_cast<void>(stack_top);
   static_cast<void>(slots);
+  static_cast<void>(child);
 #else
   pid_t const shared =
       ::clone(run, stack_top, CLONE_VM | SIGCHLD | (slots ? CLONE_FILES : 0), plan);
@@ -70,8 +71,10 @@ pid_t start_process(int (*run)(void*), void* stack_top, void* plan, child_plan& 
 #endif
   pid_t const pid = ::fork();
   if (pid == 0) {
-    // The table is its own. To leave it would leave what is in it to an emulator's own threads.
+#ifndef HF_AGENT_FORK_ONLY
+    // To leave the table would leave what is in it to the emulator's own threads.
     child.left_table = nullptr;
+#endif
     run(plan);
   }
 #ifndef HF_AGENT_FORK_ONLY
