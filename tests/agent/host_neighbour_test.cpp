@@ -118,6 +118,9 @@ std::vector<attempt> attempts_on(target const& at) {
 }
 
 bool can_attack() {
+#if defined(__SANITIZE_THREAD__)
+  SKIP("ThreadSanitizer needs more address space than a sandbox may have");
+#endif
   if (::geteuid() != 0)
     SKIP("host mode needs root");
   if (std::system("python3 -c '' 2>/dev/null") != 0)
